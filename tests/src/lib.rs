@@ -1,1 +1,3 @@
+//! What the tests of several crates share: a deterministic network simulator and misbehaving peers.
+
 #![forbid(unsafe_code)]
