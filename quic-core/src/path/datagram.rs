@@ -1,0 +1,94 @@
+//! Datagrams as the caller sees them: what arrives with one, and where one goes.
+
+use std::net::{IpAddr, SocketAddr};
+
+/// What is known of a received UDP datagram beside its payload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DatagramMeta {
+    /// Where it came from.
+    pub remote: SocketAddr,
+    /// The address of ours that it was sent to, if the socket tells. Answers leave from there.
+    pub local_ip: Option<IpAddr>,
+    /// The ECN field of its IP header; `None` for Not-ECT and where the socket does not tell.
+    pub ecn: Option<Ecn>,
+}
+
+impl DatagramMeta {
+    /// A datagram from `remote` of which nothing else is known.
+    pub const fn new(remote: SocketAddr) -> Self {
+        Self { remote, local_ip: None, ecn: None }
+    }
+}
+
+/// The ECN codepoints of an IP header that say something (RFC 3168 section 5).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Ecn {
+    /// ECN-capable transport, the codepoint that we send.
+    Ect0,
+    /// ECN-capable transport, the other codepoint.
+    Ect1,
+    /// A router on the way saw congestion.
+    Ce,
+}
+
+impl Ecn {
+    /// Reads the two low bits of `field` (the traffic class or TOS byte); `None` for Not-ECT.
+    pub const fn from_bits(field: u8) -> Option<Self> {
+        match field & 0b11 {
+            0b10 => Some(Self::Ect0),
+            0b01 => Some(Self::Ect1),
+            0b11 => Some(Self::Ce),
+            _ => None,
+        }
+    }
+
+    /// The two low bits of the traffic class or TOS byte.
+    pub const fn bits(self) -> u8 {
+        match self {
+            Self::Ect0 => 0b10,
+            Self::Ect1 => 0b01,
+            Self::Ce => 0b11,
+        }
+    }
+}
+
+/// Whether slices of a received datagram may be kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Retention {
+    /// Streams may keep slices; the buffer lives until the application has read them.
+    Share,
+    /// The buffer is needed back at once: whatever is kept is copied.
+    Copy,
+}
+
+/// Datagrams to be sent: one, or a train of equal size for one send call with segmentation
+/// offload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Transmit {
+    /// Where to.
+    pub remote: SocketAddr,
+    /// The address of ours to send from, if it matters.
+    pub local_ip: Option<IpAddr>,
+    /// The ECN field of the IP headers.
+    pub ecn: Option<Ecn>,
+    /// Bytes of each datagram of a train, the last of which may be shorter; `None` for a single
+    /// datagram.
+    pub segment_size: Option<usize>,
+    /// Bytes of all datagrams together, at the start of the buffer that was handed in.
+    pub len: usize,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ecn_codepoints_survive_the_trip_through_an_ip_header() {
+        for ecn in [Ecn::Ect0, Ecn::Ect1, Ecn::Ce] {
+            assert_eq!(Ecn::from_bits(ecn.bits()), Some(ecn));
+            // The six bits above are the DSCP.
+            assert_eq!(Ecn::from_bits(0b1011_1000 | ecn.bits()), Some(ecn));
+        }
+        assert_eq!(Ecn::from_bits(0b1111_1100), None);
+    }
+}
