@@ -39,6 +39,9 @@ enum Progress {
 }
 
 impl Partial {
+    /// Nothing read yet.
+    pub(crate) const EMPTY: Self = Self { value: 0, progress: Progress::Untouched };
+
     /// Takes bytes from `chunk` until the integer is whole; `None` asks for more. After `Some` the
     /// reader is ready for the next integer.
     pub(crate) fn read(&mut self, chunk: &mut Bytes) -> Option<u64> {
