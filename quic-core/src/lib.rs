@@ -1,7 +1,31 @@
 //! A sans-IO QUIC version 1 transport: no clock, no sockets, no tasks.
+//!
+//! This crate is a state machine: datagrams and the current time go in, datagrams, deadlines and
+//! events come out. It draws no randomness of its own either; the caller hands all of these in, so
+//! a run with the same inputs is the same run.
+//!
+//! # The rooms of the house
+//!
+//! The modules are declared from the bottom layer up, a blank line between layers; a module uses
+//! only those of layers above its own in the list.
+//!
+//! * [`util`] knows nothing of QUIC: range sets, windowed extremes, the random generator.
+//! * [`wire`] is the byte formats: headers, frames, transport parameters, code points.
+//! * [`error`] is what can go wrong, in three types: drop a packet, close, closed. It names the
+//!   code points of `wire`, and the decoders of `wire` name its violations.
+//! * [`path`] is what belongs to one network path, and the border types of a datagram.
 
 #![forbid(unsafe_code)]
 
+pub mod util;
+
+pub mod wire;
+
+pub mod error;
+
 pub mod path;
+
+#[doc(hidden)]
+pub mod fuzz;
 
 pub use path::{DatagramMeta, Ecn, Retention, Transmit};

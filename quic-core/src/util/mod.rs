@@ -1,0 +1,9 @@
+//! Small data structures and the random generator. Nothing here knows QUIC.
+
+pub mod min_max;
+pub mod range_set;
+pub mod rng;
+
+pub use min_max::{WindowedMax, WindowedMin};
+pub use range_set::RangeSet;
+pub use rng::Rng;
