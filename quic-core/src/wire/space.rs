@@ -1,0 +1,30 @@
+//! Packet number spaces (RFC 9000, section 12.3).
+
+use std::fmt;
+
+/// A packet number space: packets of different spaces are numbered, protected, acknowledged and
+/// lost independently of each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum SpaceId {
+    /// Initial packets.
+    Initial,
+    /// Handshake packets.
+    Handshake,
+    /// 0-RTT and 1-RTT packets.
+    Data,
+}
+
+impl SpaceId {
+    /// All spaces, in the order in which a connection goes through them: `id as usize` is the index.
+    pub const ALL: [Self; 3] = [Self::Initial, Self::Handshake, Self::Data];
+}
+
+impl fmt::Display for SpaceId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Initial => "Initial",
+            Self::Handshake => "Handshake",
+            Self::Data => "application data",
+        })
+    }
+}
