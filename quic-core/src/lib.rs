@@ -13,6 +13,8 @@
 //! * [`wire`] is the byte formats: headers, frames, transport parameters, code points.
 //! * [`error`] is what can go wrong, in three types: drop a packet, close, closed. It names the
 //!   code points of `wire`, and the decoders of `wire` name its violations.
+//! * [`congestion`] decides how many bytes may be in flight, and spreads them over the round trip.
+//! * [`recovery`] remembers sent packets and finds out what became of them.
 //! * [`path`] is what belongs to one network path, and the border types of a datagram.
 
 #![forbid(unsafe_code)]
@@ -22,6 +24,10 @@ pub mod util;
 pub mod wire;
 
 pub mod error;
+
+pub mod congestion;
+
+pub mod recovery;
 
 pub mod path;
 
