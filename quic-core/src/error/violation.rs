@@ -20,6 +20,7 @@ macro_rules! violations {
             pub const ALL: &[Self] = &[$($(Self::$name,)+)+ Self::TlsAlert];
 
             /// The error code that the peer is told.
+            // req 9000-11-269
             pub const fn code(self) -> TransportErrorCode {
                 match self {
                     $($(Self::$name)|+ => TransportErrorCode::$code,)+

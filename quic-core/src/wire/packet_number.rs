@@ -58,7 +58,7 @@ impl Truncated {
     pub fn shorten(number: PacketNumber, largest_acknowledged: Option<PacketNumber>) -> Self {
         // req 9000-17.1-372: without an acknowledgement all packets since 0 count as outstanding,
         // which always leaves room for the whole number.
-        // req 9000-17.1-373: the encoding covers more than twice the distance.
+        // req 9000-17.1-373, 9000-17.1-374: the encoding covers more than twice the distance.
         let outstanding = match largest_acknowledged {
             Some(largest) => number.0.saturating_sub(largest.0),
             None => number.0 + 1,
@@ -169,6 +169,14 @@ mod tests {
             let largest = case["largest_pn"].as_u64().map(PacketNumber::new);
             assert_eq!(short.expand(largest).0, case["decoded"].as_u64().unwrap(), "{case}");
         }
+    }
+
+    #[test]
+    fn a_number_half_a_window_away_is_taken_to_be_ahead() {
+        let short = Truncated::with_len(PacketNumber::new(0x200), 1);
+        assert_eq!(short.expand(Some(PacketNumber::new(0x17f))).0, 0x200);
+        assert_eq!(short.expand(Some(PacketNumber::new(0x27f))).0, 0x300);
+        assert_eq!(short.expand(Some(PacketNumber::new(0x27e))).0, 0x200);
     }
 
     proptest! {

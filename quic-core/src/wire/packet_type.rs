@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use super::SpaceId;
+
 /// What kind of packet it is, which decides its header, its keys and its frames.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum PacketType {
@@ -24,6 +26,17 @@ impl PacketType {
     #[inline]
     pub const fn has_long_header(self) -> bool {
         !matches!(self, Self::OneRtt)
+    }
+
+    /// The packet number space; `None` for packets without a number.
+    #[inline]
+    pub const fn space(self) -> Option<SpaceId> {
+        match self {
+            Self::Initial => Some(SpaceId::Initial),
+            Self::Handshake => Some(SpaceId::Handshake),
+            Self::ZeroRtt | Self::OneRtt => Some(SpaceId::Data),
+            Self::Retry | Self::VersionNegotiation => None,
+        }
     }
 }
 

@@ -30,7 +30,7 @@ pub enum ConnectionClose<'a> {
 impl<'a> ConnectionClose<'a> {
     /// Stands for an application's close in Initial and Handshake packets, where its code and
     /// reason would be readable by others.
-    // req 9000-10.2.3-243, 9000-10.2.3-244
+    // req 9000-10.2.3-244
     pub const APPLICATION_BEFORE_ONE_RTT: ConnectionClose<'static> = ConnectionClose::Transport {
         error_code: TransportErrorCode::APPLICATION_ERROR,
         frame_type: None,
@@ -126,7 +126,7 @@ mod tests {
         assert_eq!(close.fitted(1000), close);
     }
 
-    // req-test 9000-10.2.3-243, 9000-10.2.3-244
+    // req-test 9000-10.2.3-244
     #[test]
     fn an_early_application_close_tells_nothing() {
         let close = ConnectionClose::APPLICATION_BEFORE_ONE_RTT;

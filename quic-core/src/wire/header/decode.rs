@@ -41,6 +41,7 @@ pub struct PartialHeader {
     pub token: Range<usize>,
     /// Where the protected packet number begins.
     pub pn_offset: usize,
+    // req 9000-12.2-277
     /// Where the packet ends and, in a coalesced datagram, the next one begins.
     pub packet_len: usize,
 }
