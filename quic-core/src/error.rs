@@ -106,6 +106,13 @@ pub enum ConnectionError {
         /// What the peer speaks; empty where it did not tell.
         theirs: Vec<Vec<u8>>,
     },
+    /// TLS refused the handshake on this side, for instance the certificate of the peer.
+    HandshakeFailed {
+        /// What the peer is told: CRYPTO_ERROR with the TLS alert.
+        error: TransportError,
+        /// What TLS says about it, for a human on this side.
+        cause: String,
+    },
     /// The last packet number has been used; no more packets can be sent.
     PacketNumbersExhausted,
     /// The endpoint, or the task that drives it, is gone.
@@ -138,6 +145,7 @@ impl ConnectionError {
         match self {
             Self::Transport(error) => error.code.tls_alert(),
             Self::ConnectionClosed(close) => close.error_code.tls_alert(),
+            Self::HandshakeFailed { error, .. } => error.code.tls_alert(),
             Self::AlpnMismatch { .. } => Some(NO_APPLICATION_PROTOCOL),
             Self::ApplicationClosed(_)
             | Self::LocallyClosed(_)
@@ -176,6 +184,9 @@ impl fmt::Display for ConnectionError {
                 write!(f, "no common QUIC version: the server offers {offered:?}")
             }
             Self::AlpnMismatch { ours, theirs } => fmt_alpn_mismatch(f, ours, theirs),
+            Self::HandshakeFailed { error, cause } => {
+                write!(f, "handshake failed: {cause} ({})", error.code)
+            }
             Self::PacketNumbersExhausted => f.write_str("packet numbers exhausted"),
             Self::EndpointClosed => f.write_str("endpoint closed"),
         }
@@ -185,7 +196,7 @@ impl fmt::Display for ConnectionError {
 impl std::error::Error for ConnectionError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::Transport(error) => Some(error),
+            Self::Transport(error) | Self::HandshakeFailed { error, .. } => Some(error),
             _ => None,
         }
     }

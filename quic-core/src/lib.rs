@@ -13,6 +13,7 @@
 //! * [`wire`] is the byte formats: headers, frames, transport parameters, code points.
 //! * [`error`] is what can go wrong, in three types: drop a packet, close, closed. It names the
 //!   code points of `wire`, and the decoders of `wire` name its violations.
+//! * [`crypto`] is TLS and the keys that come out of it: packets are opened and sealed in place.
 //! * [`congestion`] decides how many bytes may be in flight, and spreads them over the round trip.
 //! * [`recovery`] remembers sent packets and finds out what became of them.
 //! * [`path`] is what belongs to one network path, and the border types of a datagram.
@@ -24,6 +25,8 @@ pub mod util;
 pub mod wire;
 
 pub mod error;
+
+pub mod crypto;
 
 pub mod congestion;
 

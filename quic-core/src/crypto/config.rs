@@ -1,0 +1,63 @@
+//! TLS configurations with the settings that QUIC asks for.
+
+use std::sync::Arc;
+
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::version::TLS13;
+use rustls::{ClientConfig, RootCertStore, ServerConfig};
+
+/// A TLS configuration for clients that trust the certificate authorities `roots` and offer the
+/// application protocols `alpn`, the preferred one first.
+///
+/// TLS 1.3 only; the identity of the server is verified (RFC 9001, section 4.4). Session tickets
+/// are used once each. Early data is off.
+///
+/// # Errors
+///
+/// If the cryptography provider cannot do TLS 1.3.
+// req 9001-4.2-010, 9001-4.4-013, 9001-4.5-018
+pub fn client_config(
+    roots: impl Into<Arc<RootCertStore>>,
+    alpn: &[&[u8]],
+) -> Result<ClientConfig, rustls::Error> {
+    let mut config = ClientConfig::builder_with_provider(provider())
+        .with_protocol_versions(&[&TLS13])?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    config.alpn_protocols = alpn.iter().map(|protocol| protocol.to_vec()).collect();
+    Ok(config)
+}
+
+/// A TLS configuration for servers that show the certificate chain `certs`, their own certificate
+/// first, and speak the application protocols `alpn`, the preferred one first.
+///
+/// TLS 1.3 only; clients are not asked for certificates. Early data is off.
+///
+/// # Errors
+///
+/// If the key does not fit the certificate or is of a kind that is not supported.
+// req 9001-4.2-010, 9001-4.4-016, 9001-4.6.1-019
+pub fn server_config(
+    certs: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
+    alpn: &[&[u8]],
+) -> Result<ServerConfig, rustls::Error> {
+    let mut config = ServerConfig::builder_with_provider(provider())
+        .with_protocol_versions(&[&TLS13])?
+        .with_no_client_auth()
+        .with_single_cert(certs, key)?;
+    config.alpn_protocols = alpn.iter().map(|protocol| protocol.to_vec()).collect();
+    config.max_early_data_size = 0;
+    Ok(config)
+}
+
+/// Where TLS secrets go for tools such as Wireshark: to the file that the environment variable
+/// `SSLKEYLOGFILE` names, if it is set when this is called. Put it into the `key_log` field of a
+/// TLS configuration, and only on request: whoever reads the file reads the connections.
+pub fn key_log_file() -> Arc<dyn rustls::KeyLog> {
+    Arc::new(rustls::KeyLogFile::new())
+}
+
+fn provider() -> Arc<rustls::crypto::CryptoProvider> {
+    Arc::new(rustls::crypto::ring::default_provider())
+}

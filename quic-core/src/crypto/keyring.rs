@@ -1,0 +1,295 @@
+//! All keys of one connection, by packet number space.
+
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use super::key_update::{KeyUpdateProgress, KeyUpdateRefused, OneRttKeys};
+use super::keys::{KeyChange, KeyChangeKind, LevelKeys};
+use super::open::{OpenError, Opened, Protected};
+use super::seal::seal;
+use crate::error::{Discard, TransportError, Violation};
+use crate::wire::header::{KeyPhase, PartialHeader};
+use crate::wire::{ConnectionId, PacketNumber, PacketType, Side, SpaceId};
+
+/// Where the handshake stands, as far as 1-RTT keys care.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Handshake {
+    /// 1-RTT packets may be sent, but none may be opened.
+    Running,
+    /// TLS is done.
+    Complete,
+    /// The peer is done as well; keys may be updated.
+    Confirmed,
+}
+
+/// Everything that protects the packets of one connection.
+///
+/// Packets are opened and sealed in place, without allocation. Keys are dropped when their space
+/// is [discarded](Self::discard); the same space can then neither open nor seal again.
+pub struct Keyring {
+    handshake: Handshake,
+    initial: Option<LevelKeys>,
+    handshake_keys: Option<LevelKeys>,
+    one_rtt: Option<OneRttKeys>,
+    /// Packets that no key could open, over the whole connection.
+    // req 9001-6.6-089
+    auth_failures: u64,
+}
+
+impl Keyring {
+    /// A keyring with Initial keys for the end `side`, made from the Destination Connection ID of
+    /// the first Initial packet of the client (RFC 9001, section 5.2).
+    pub fn new(client_dcid: &ConnectionId, side: Side) -> Self {
+        Self {
+            handshake: Handshake::Running,
+            initial: Some(LevelKeys::initial(client_dcid, side)),
+            handshake_keys: None,
+            one_rtt: None,
+            auth_failures: 0,
+        }
+    }
+
+    /// Replaces the Initial keys, for a client that was told by Retry to use another Destination
+    /// Connection ID.
+    pub fn replace_initial(&mut self, client_dcid: &ConnectionId, side: Side) {
+        self.initial = Some(LevelKeys::initial(client_dcid, side));
+    }
+
+    /// Takes keys from the TLS handshake into use.
+    pub fn install(&mut self, change: KeyChange) {
+        match change.0 {
+            KeyChangeKind::Handshake(keys) => self.handshake_keys = Some(keys),
+            KeyChangeKind::OneRtt { keys, next } => {
+                self.one_rtt = Some(OneRttKeys::new(keys, next));
+            }
+        }
+    }
+
+    /// Drops the keys of `space`.
+    pub fn discard(&mut self, space: SpaceId) {
+        match space {
+            SpaceId::Initial => self.initial = None,
+            SpaceId::Handshake => self.handshake_keys = None,
+            SpaceId::Data => self.one_rtt = None,
+        }
+    }
+
+    /// True if packets can be sealed in `space`.
+    pub fn has(&self, space: SpaceId) -> bool {
+        match space {
+            SpaceId::Initial => self.initial.is_some(),
+            SpaceId::Handshake => self.handshake_keys.is_some(),
+            SpaceId::Data => self.one_rtt.is_some(),
+        }
+    }
+
+    /// True if received packets may be opened in `space`: in the application data space only once
+    /// the handshake is complete, even if there are keys before.
+    // req 9001-5.7-056, 9001-5.7-057, 9001-5.7-060
+    pub fn can_open(&self, space: SpaceId) -> bool {
+        match space {
+            SpaceId::Initial | SpaceId::Handshake => self.has(space),
+            SpaceId::Data => self.has(space) && self.handshake != Handshake::Running,
+        }
+    }
+
+    /// TLS has finished: 1-RTT packets may be opened from now on.
+    pub fn on_handshake_complete(&mut self) {
+        if self.handshake == Handshake::Running {
+            self.handshake = Handshake::Complete;
+        }
+    }
+
+    /// The handshake is confirmed (RFC 9001, section 4.1.2): keys may be updated from now on.
+    pub fn on_handshake_confirmed(&mut self) {
+        self.handshake = Handshake::Confirmed;
+    }
+
+    /// Opens a received packet in place.
+    ///
+    /// `packet` is exactly one packet, as it came from the wire, that `header` was parsed from;
+    /// `largest_received` is the largest packet number received in its space so far. The caller
+    /// discards duplicates.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError::Discard`] if the packet is to be ignored: there are no keys for it, it is too
+    /// short, or it is not authentic; its bytes are spoiled then. [`OpenError::Transport`] if it is
+    /// authentic and breaks the protocol (PROTOCOL_VIOLATION, KEY_UPDATE_ERROR), or if too many
+    /// packets were not authentic (AEAD_LIMIT_REACHED; RFC 9001, section 6.6).
+    pub fn open(
+        &mut self,
+        now: Instant,
+        header: &PartialHeader,
+        packet: &mut [u8],
+        largest_received: Option<PacketNumber>,
+    ) -> Result<Opened, OpenError> {
+        let space = match header.kind {
+            PacketType::Initial => SpaceId::Initial,
+            PacketType::Handshake => SpaceId::Handshake,
+            PacketType::OneRtt => SpaceId::Data,
+            // req 9001-5.6-054: a server has no such keys either, as it accepts no early data.
+            PacketType::ZeroRtt => return Err(Discard::ZeroRttRejected.into()),
+            PacketType::Retry | PacketType::VersionNegotiation => {
+                return Err(Discard::KeysMissing.into());
+            }
+        };
+        let packet = Protected::new(packet, header.pn_offset);
+        let opened = self.open_in(now, space, packet, largest_received);
+        match opened {
+            Err(OpenError::Discard(Discard::DecryptionFailed)) => Err(self.on_auth_failure(space)),
+            opened => opened,
+        }
+    }
+
+    fn open_in(
+        &mut self,
+        now: Instant,
+        space: SpaceId,
+        packet: Protected<'_>,
+        largest_received: Option<PacketNumber>,
+    ) -> Result<Opened, OpenError> {
+        if !self.can_open(space) {
+            return Err(Discard::KeysMissing.into());
+        }
+        let keys = match space {
+            SpaceId::Initial => &self.initial,
+            SpaceId::Handshake => &self.handshake_keys,
+            SpaceId::Data => {
+                let keys = self.one_rtt.as_mut().ok_or(Discard::KeysMissing)?;
+                return keys.open(now, packet, largest_received);
+            }
+        };
+        let keys = keys.as_ref().ok_or(Discard::KeysMissing)?;
+        let plain = packet
+            .unprotect(&*keys.remote.header, largest_received)?
+            .decrypt(&*keys.remote.packet)?;
+        Ok(plain.check(space, 0, KeyUpdateProgress::None)?)
+    }
+
+    /// Counts a packet that was not authentic against the limit of the AEAD.
+    // req 9001-6.6-089, 9001-6.6-090
+    #[cold]
+    fn on_auth_failure(&mut self, space: SpaceId) -> OpenError {
+        self.auth_failures += 1;
+        let limit = match space {
+            SpaceId::Initial => self.initial.as_ref().map(|k| k.remote.packet.integrity_limit()),
+            SpaceId::Handshake => {
+                self.handshake_keys.as_ref().map(|k| k.remote.packet.integrity_limit())
+            }
+            SpaceId::Data => self.one_rtt.as_ref().map(OneRttKeys::integrity_limit),
+        };
+        match limit {
+            Some(limit) if self.auth_failures > limit => Violation::IntegrityLimit.into(),
+            _ => Discard::DecryptionFailed.into(),
+        }
+    }
+
+    /// Packets that failed authentication over the whole connection.
+    pub fn auth_failures(&self) -> u64 {
+        self.auth_failures
+    }
+
+    /// Seals a packet in place.
+    ///
+    /// `packet` holds the header, of `header_len` bytes including the packet number, the payload,
+    /// and [`TAG_LEN`](super::TAG_LEN) bytes of room for the tag. Packet number and payload have at
+    /// least four bytes together. The Key Phase bit of a 1-RTT packet is set here.
+    ///
+    /// # Errors
+    ///
+    /// AEAD_LIMIT_REACHED if the keys are worn out and cannot be updated, INTERNAL_ERROR if the
+    /// space has no keys or the packet is too short; the packet must not be sent then.
+    pub fn seal(
+        &mut self,
+        space: SpaceId,
+        number: PacketNumber,
+        packet: &mut [u8],
+        header_len: usize,
+    ) -> Result<(), TransportError> {
+        let no_keys = || TransportError::new(Violation::Internal);
+        let keys = match space {
+            SpaceId::Initial => &mut self.initial,
+            SpaceId::Handshake => &mut self.handshake_keys,
+            SpaceId::Data => {
+                let keys = self.one_rtt.as_mut().ok_or_else(no_keys)?;
+                return keys.seal(number, packet, header_len);
+            }
+        };
+        seal(&mut keys.as_mut().ok_or_else(no_keys)?.local, number, packet, header_len)
+    }
+
+    /// The key phase of 1-RTT packets sealed now.
+    pub fn key_phase(&self) -> KeyPhase {
+        self.one_rtt.as_ref().map_or(KeyPhase::Zero, OneRttKeys::key_phase)
+    }
+
+    /// How many key updates there have been.
+    pub fn key_generation(&self) -> u64 {
+        self.one_rtt.as_ref().map_or(0, OneRttKeys::generation)
+    }
+
+    /// Sets when the keys of before the last update are discarded: three probe timeouts after a
+    /// packet with [`Opened::key_update`] other than `None`. Unless told, they stay three seconds.
+    pub fn discard_previous_at(&mut self, at: Instant) {
+        if let Some(keys) = &mut self.one_rtt {
+            keys.discard_previous_at(at);
+        }
+    }
+
+    /// The peer acknowledged 1-RTT packets up to `largest`, in a packet whose
+    /// [`Opened::key_generation`] was `opened_with`.
+    ///
+    /// # Errors
+    ///
+    /// KEY_UPDATE_ERROR if the peer acknowledged a packet under new keys with old ones.
+    pub fn on_acked(
+        &mut self,
+        now: Instant,
+        largest: PacketNumber,
+        opened_with: u64,
+    ) -> Result<(), TransportError> {
+        match &mut self.one_rtt {
+            Some(keys) => keys.on_acked(now, largest, opened_with).map_err(TransportError::new),
+            None => Ok(()),
+        }
+    }
+
+    /// Starts a key update; the next 1-RTT packet is sealed with new keys.
+    ///
+    /// `pto` is the current probe timeout.
+    // req 9001-6-061, 9001-6.1-064
+    pub fn initiate_key_update(
+        &mut self,
+        now: Instant,
+        pto: Duration,
+    ) -> Result<(), KeyUpdateRefused> {
+        match &mut self.one_rtt {
+            Some(keys) if self.handshake == Handshake::Confirmed => keys.initiate(now, pto),
+            _ => Err(KeyUpdateRefused::HandshakeNotConfirmed),
+        }
+    }
+
+    #[cfg(test)]
+    #[allow(dead_code)]
+    pub(super) fn pretend_auth_failures(&mut self, packets: u64) {
+        self.auth_failures = packets;
+    }
+
+    #[cfg(test)]
+    #[allow(dead_code)]
+    pub(super) fn pretend_sealed(&mut self, packets: u64) {
+        self.one_rtt.as_mut().unwrap().pretend_sealed(packets);
+    }
+}
+
+impl fmt::Debug for Keyring {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Keyring")
+            .field("initial", &self.initial.is_some())
+            .field("handshake", &self.handshake_keys.is_some())
+            .field("one_rtt", &self.one_rtt.is_some())
+            .field("generation", &self.key_generation())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,33 @@
+//! Packet protection and the TLS handshake (RFC 9001), on top of rustls.
+//!
+//! What lives here: the [`Session`] that turns CRYPTO data into keys, the [`Keyring`] that holds
+//! all keys of a connection and opens and seals packets with them in place, the integrity tag of
+//! Retry packets, and the key that stateless reset tokens come from.
+//!
+//! What never lives here: CRYPTO frames and their order, when a packet number space ends, and
+//! which packets to send. Nothing here allocates per packet.
+//!
+//! A received packet changes its type on the way in, so that no step can be left out:
+//! `Protected` (as it came from the wire) → `Unprotected` (packet number known, not yet authentic)
+//! → [`Opened`] (authentic). The way out is one step, [`Keyring::seal`].
+
+mod client_hello;
+mod config;
+mod key_update;
+mod keyring;
+mod keys;
+mod open;
+mod reset;
+pub mod retry;
+mod seal;
+mod session;
+#[cfg(test)]
+mod tests;
+
+pub use config::{client_config, key_log_file, server_config};
+pub use key_update::{KeyUpdateProgress, KeyUpdateRefused};
+pub use keyring::Keyring;
+pub use keys::{KeyChange, TAG_LEN};
+pub use open::{OpenError, Opened};
+pub use reset::ResetKey;
+pub use session::{Session, TlsFailure};

@@ -1,0 +1,297 @@
+//! The TLS handshake of one connection (RFC 9001, section 4).
+//!
+//! TLS reads and writes handshake messages at one level each: Initial, then Handshake, then 1-RTT.
+//! Who holds a [`Session`] gives it what is in order of the CRYPTO stream of the level it reads,
+//! and puts what it writes into the CRYPTO stream of the level it writes.
+
+use std::fmt;
+use std::sync::Arc;
+
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::quic::{ClientConnection, Connection, ServerConnection, Version};
+use rustls::{AlertDescription, PeerMisbehaved};
+
+use super::client_hello::ClientHello;
+use super::keys::KeyChange;
+use crate::error::{ConnectionError, TransportError, Violation};
+use crate::wire::{Side, SpaceId};
+
+/// The TLS side of one connection.
+pub struct Session {
+    tls: Connection,
+    /// The level of what [`write`](Self::write) gives next.
+    write_level: SpaceId,
+    /// The application protocols that this side has to offer.
+    alpn: Vec<Vec<u8>>,
+    server_name: Option<ServerName<'static>>,
+    client_hello: ClientHello,
+    failure: Option<Box<TlsFailure>>,
+}
+
+impl Session {
+    /// The client side of a handshake with the server `name`; `params` are the encoded transport
+    /// parameters of this side.
+    ///
+    /// # Errors
+    ///
+    /// If `config` does not allow TLS 1.3 or has no cipher suite for QUIC.
+    // req 9001-8.2-103, 9001-5.3-042, 9001-8.4-108
+    pub fn client(
+        config: Arc<rustls::ClientConfig>,
+        name: ServerName<'static>,
+        params: Vec<u8>,
+    ) -> Result<Self, rustls::Error> {
+        let alpn = config.alpn_protocols.clone();
+        let server_name = Some(name.clone());
+        let tls = ClientConnection::new(config, Version::V1, name, params)?;
+        Ok(Self::new(tls.into(), alpn, server_name))
+    }
+
+    /// The server side of a handshake; `params` are the encoded transport parameters of this side.
+    ///
+    /// # Errors
+    ///
+    /// If `config` does not allow TLS 1.3, has no cipher suite for QUIC, or allows an amount of
+    /// early data other than none and everything.
+    // req 9001-8.2-103, 9001-5.3-042, 9001-4.6.1-019
+    pub fn server(
+        config: Arc<rustls::ServerConfig>,
+        params: Vec<u8>,
+    ) -> Result<Self, rustls::Error> {
+        let alpn = config.alpn_protocols.clone();
+        let tls = ServerConnection::new(config, Version::V1, params)?;
+        Ok(Self::new(tls.into(), alpn, None))
+    }
+
+    fn new(tls: Connection, alpn: Vec<Vec<u8>>, server_name: Option<ServerName<'static>>) -> Self {
+        Self {
+            tls,
+            write_level: SpaceId::Initial,
+            alpn,
+            server_name,
+            client_hello: ClientHello::default(),
+            failure: None,
+        }
+    }
+
+    /// Which side of the handshake this is.
+    pub fn side(&self) -> Side {
+        match self.tls {
+            Connection::Client(_) => Side::Client,
+            Connection::Server(_) => Side::Server,
+        }
+    }
+
+    /// The level that TLS reads next: data of a higher one waits, data of a lower one is an error.
+    pub fn read_level(&self) -> SpaceId {
+        match self.write_level {
+            SpaceId::Initial => SpaceId::Initial,
+            SpaceId::Handshake | SpaceId::Data if self.is_handshaking() => SpaceId::Handshake,
+            SpaceId::Handshake | SpaceId::Data => SpaceId::Data,
+        }
+    }
+
+    /// The level of what [`write`](Self::write) gives next.
+    pub fn write_level(&self) -> SpaceId {
+        self.write_level
+    }
+
+    /// Gives TLS the next bytes of the CRYPTO stream of `level`, in any portions. Call
+    /// [`write`](Self::write) after each call.
+    ///
+    /// # Errors
+    ///
+    /// CRYPTO_ERROR with the alert of TLS, see [`failure`](Self::failure) for what is behind it;
+    /// PROTOCOL_VIOLATION for data at a level that TLS does not read, and for what only QUIC
+    /// forbids.
+    // req 9001-4.1.3-005, 9001-4.1.3-006
+    pub fn read(&mut self, level: SpaceId, data: &[u8]) -> Result<(), TransportError> {
+        if level != self.read_level() {
+            return Err(TransportError::new(Violation::CryptoDataAtWrongLevel));
+        }
+        if level == SpaceId::Initial && self.side() == Side::Server {
+            self.client_hello.push(data);
+            // req 9001-8.4-109
+            if self.client_hello.asks_for_compatibility_mode() {
+                return Err(TransportError::new(Violation::TlsCompatibilityMode));
+            }
+        }
+        self.tls.read_hs(data).map_err(|error| self.fail(error))?;
+        // TLS lets two sides pass of which neither names a protocol.
+        // req 9001-8.1-096, 9001-8.1-097, 9001-8.1-098
+        if self.peer_params().is_some() && self.alpn().is_none() {
+            return Err(self.fail(rustls::Error::NoApplicationProtocol));
+        }
+        Ok(())
+    }
+
+    /// Appends to `out` what TLS has to send at [`write_level`](Self::write_level), and returns the
+    /// keys for what it sends after that. Call it until it neither writes nor returns anything.
+    pub fn write(&mut self, out: &mut Vec<u8>) -> Option<KeyChange> {
+        let change = KeyChange::from(self.tls.write_hs(out)?);
+        self.write_level = change.space();
+        self.client_hello.clear();
+        Some(change)
+    }
+
+    /// True until both Finished messages are exchanged.
+    pub fn is_handshaking(&self) -> bool {
+        self.tls.is_handshaking()
+    }
+
+    /// The encoded transport parameters of the peer, once they have arrived. They are authentic
+    /// only when the handshake is complete.
+    pub fn peer_params(&self) -> Option<&[u8]> {
+        self.tls.quic_transport_parameters()
+    }
+
+    /// The application protocol that was agreed on.
+    pub fn alpn(&self) -> Option<&[u8]> {
+        self.tls.alpn_protocol()
+    }
+
+    /// The name of the server that the client asked for: a host name, or for a client also an
+    /// address.
+    pub fn server_name(&self) -> Option<String> {
+        match (&self.tls, &self.server_name) {
+            (Connection::Client(_), name) => name.as_ref().map(|name| name.to_str().into_owned()),
+            (Connection::Server(tls), _) => tls.server_name().map(str::to_owned),
+        }
+    }
+
+    /// The certificates that the peer showed, its own first.
+    pub fn peer_certificates(&self) -> Option<&[CertificateDer<'static>]> {
+        self.tls.peer_certificates()
+    }
+
+    /// The application's view of the `error` that [`read`](Self::read) returned: with both sides'
+    /// application protocols if there is none in common, and with what TLS says about the rest.
+    pub fn connection_error(&self, error: TransportError) -> ConnectionError {
+        match &self.failure {
+            Some(failure) if failure.error == rustls::Error::NoApplicationProtocol => {
+                ConnectionError::AlpnMismatch {
+                    ours: failure.alpn.clone(),
+                    theirs: failure.peer_alpn.clone().unwrap_or_default(),
+                }
+            }
+            Some(failure) if error.reason == Violation::TlsAlert => {
+                ConnectionError::HandshakeFailed { error, cause: failure.to_string() }
+            }
+            _ => error.into(),
+        }
+    }
+
+    /// What made TLS fail, for a message that tells more than an alert.
+    pub fn failure(&self) -> Option<&TlsFailure> {
+        self.failure.as_deref()
+    }
+
+    /// The error to close with after TLS failed.
+    // req 9001-4.8-026
+    #[cold]
+    fn fail(&mut self, error: rustls::Error) -> TransportError {
+        let violation = self.quic_violation(&error);
+        let alert = self.tls.alert().map_or_else(|| alert_for(&error), u8::from);
+        let peer_alpn = match self.side() {
+            Side::Client => None,
+            Side::Server => self.client_hello.alpn(),
+        };
+        let alpn = self.alpn.clone();
+        self.failure = Some(Box::new(TlsFailure { alpn, peer_alpn, error }));
+        match violation {
+            Some(violation) => TransportError::new(violation),
+            None => TransportError::tls(alert),
+        }
+    }
+
+    /// The failures for which QUIC has an error code of its own.
+    fn quic_violation(&self, error: &rustls::Error) -> Option<Violation> {
+        use rustls::Error::{InappropriateHandshakeMessage, PeerMisbehaved as Misbehaved};
+        match error {
+            // req 9001-4.1.3-007
+            Misbehaved(PeerMisbehaved::KeyEpochWithPendingFragment) => {
+                Some(Violation::CryptoDataLeftOver)
+            }
+            // req 9001-4.6.1-020
+            Misbehaved(PeerMisbehaved::InvalidMaxEarlyDataSize) => {
+                Some(Violation::TlsEarlyDataSize)
+            }
+            // req 9001-4.4-017
+            InappropriateHandshakeMessage {
+                got_type: rustls::HandshakeType::CertificateRequest,
+                ..
+            } if self.side() == Side::Client && !self.is_handshaking() => {
+                Some(Violation::TlsCertificateRequest)
+            }
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session")
+            .field("side", &self.side())
+            .field("read_level", &self.read_level())
+            .field("write_level", &self.write_level)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The alert for an error that TLS raised without one.
+fn alert_for(error: &rustls::Error) -> u8 {
+    use rustls::Error as E;
+    let alert = match error {
+        E::InvalidMessage(_) => AlertDescription::DecodeError,
+        E::InappropriateMessage { .. } | E::InappropriateHandshakeMessage { .. } => {
+            AlertDescription::UnexpectedMessage
+        }
+        E::PeerMisbehaved(_) => AlertDescription::IllegalParameter,
+        E::PeerIncompatible(_) => AlertDescription::HandshakeFailure,
+        E::InvalidCertificate(error) => error.clone().into(),
+        E::NoCertificatesPresented => AlertDescription::CertificateRequired,
+        E::NoApplicationProtocol => AlertDescription::NoApplicationProtocol,
+        E::DecryptError => AlertDescription::DecryptError,
+        _ => AlertDescription::InternalError,
+    };
+    alert.into()
+}
+
+/// Why TLS failed, with what is known about both sides.
+///
+/// Its text is for logs on this side; the peer is only told the alert.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TlsFailure {
+    alpn: Vec<Vec<u8>>,
+    peer_alpn: Option<Vec<Vec<u8>>>,
+    error: rustls::Error,
+}
+
+impl TlsFailure {
+    /// The error of the TLS library, for instance why it refused a certificate.
+    pub fn error(&self) -> &rustls::Error {
+        &self.error
+    }
+
+    /// The application protocols that this side has to offer.
+    pub fn alpn(&self) -> &[Vec<u8>] {
+        &self.alpn
+    }
+
+    /// The application protocols that the peer has to offer, if it told; servers do not.
+    pub fn peer_alpn(&self) -> Option<&[Vec<u8>]> {
+        self.peer_alpn.as_deref()
+    }
+}
+
+impl fmt::Display for TlsFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.error.fmt(f)
+    }
+}
+
+impl std::error::Error for TlsFailure {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.error)
+    }
+}
