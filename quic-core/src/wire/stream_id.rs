@@ -1,5 +1,5 @@
-//! Stream IDs: who opened the stream, in which directions it carries data, and the how manieth it
-//! is (RFC 9000, section 2.1).
+//! Stream IDs: who opened the stream, in which directions it carries data, and how many of its kind
+//! came before it (RFC 9000, section 2.1).
 
 use std::fmt;
 use std::ops::Not;

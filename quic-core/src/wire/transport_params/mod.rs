@@ -23,7 +23,10 @@ mod id {
 
 /// Defines [`TransportParameters`] and the table of its integers from the rows below.
 macro_rules! integer_parameters {
-    ($($(#[doc = $doc:literal])+ $field:ident = $id:literal, default $default:literal, valid $valid:expr;)+) => {
+    ($(
+        $(#[doc = $doc:literal])+
+        $field:ident = $id:literal, default $default:literal, valid $valid:expr;
+    )+) => {
         /// The transport parameters of one side.
         ///
         /// A parameter that is absent on the wire has its default value here.
@@ -67,7 +70,11 @@ macro_rules! integer_parameters {
             }
 
             /// Sets the integer parameter `id` to `value` if it is one; false if it is not.
-            fn set_integer(&mut self, id: u64, value: impl FnOnce() -> Result<u64, Violation>) -> Result<bool, Violation> {
+            fn set_integer(
+                &mut self,
+                id: u64,
+                value: impl FnOnce() -> Result<u64, Violation>,
+            ) -> Result<bool, Violation> {
                 match id {
                     $($id => {
                         let value = value()?;
@@ -180,7 +187,8 @@ impl TransportParameters {
             || self.preferred_address.is_some()
     }
 
-    /// The largest multiplier that turns an ACK Delay of this side into microseconds, as a shift.
+    /// How far the ACK Delay field of this side's ACK frames is to be shifted left to be in
+    /// microseconds, 0 to 20.
     pub fn ack_delay_shift(&self) -> u32 {
         u32::try_from(self.ack_delay_exponent.min(MAX_ACK_DELAY_EXPONENT)).unwrap_or(0)
     }
