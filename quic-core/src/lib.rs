@@ -13,9 +13,11 @@
 //! * [`wire`] is the byte formats: headers, frames, transport parameters, code points.
 //! * [`error`] is what can go wrong, in three types: drop a packet, close, closed. It names the
 //!   code points of `wire`, and the decoders of `wire` name its violations.
+//! * [`buffer`] puts received bytes into order and keeps sent bytes until they are acknowledged.
 //! * [`crypto`] is TLS and the keys that come out of it: packets are opened and sealed in place.
 //! * [`congestion`] decides how many bytes may be in flight, and spreads them over the round trip.
 //! * [`recovery`] remembers sent packets and finds out what became of them.
+//! * [`stream`] is all streams of a connection: their states, data, flow control and turns.
 //! * [`path`] is what belongs to one network path, and the border types of a datagram.
 
 #![forbid(unsafe_code)]
@@ -26,11 +28,15 @@ pub mod wire;
 
 pub mod error;
 
+pub mod buffer;
+
 pub mod crypto;
 
 pub mod congestion;
 
 pub mod recovery;
+
+pub mod stream;
 
 pub mod path;
 

@@ -52,15 +52,6 @@ impl Ecn {
     }
 }
 
-/// Whether slices of a received datagram may be kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Retention {
-    /// Streams may keep slices; the buffer lives until the application has read them.
-    Share,
-    /// The buffer is needed back at once: whatever is kept is copied.
-    Copy,
-}
-
 /// Datagrams to be sent: one, or a train of equal size for one send call with segmentation
 /// offload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,7 +6,9 @@
 
 mod datagram;
 
-pub use datagram::{DatagramMeta, Ecn, Retention, Transmit};
+pub use datagram::{DatagramMeta, Ecn, Transmit};
+
+pub use crate::buffer::Retention;
 
 /// Every path that can carry QUIC carries datagrams with at least this many bytes of UDP payload
 /// (RFC 9000 section 14).
