@@ -14,6 +14,7 @@
 //! * [`error`] is what can go wrong, in three types: drop a packet, close, closed. It names the
 //!   code points of `wire`, and the decoders of `wire` name its violations.
 //! * [`buffer`] puts received bytes into order and keeps sent bytes until they are acknowledged.
+//! * [`shared`] is the few types that application tasks and the driver both touch.
 //! * [`crypto`] is TLS and the keys that come out of it: packets are opened and sealed in place.
 //! * [`congestion`] decides how many bytes may be in flight, and spreads them over the round trip.
 //! * [`recovery`] remembers sent packets and finds out what became of them.
@@ -29,6 +30,8 @@ pub mod wire;
 pub mod error;
 
 pub mod buffer;
+
+pub mod shared;
 
 pub mod crypto;
 
