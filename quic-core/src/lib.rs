@@ -19,6 +19,7 @@
 //! * [`congestion`] decides how many bytes may be in flight, and spreads them over the round trip.
 //! * [`recovery`] remembers sent packets and finds out what became of them.
 //! * [`stream`] is all streams of a connection: their states, data, flow control and turns.
+//! * [`cid`] is the connection IDs that each side has issued, until they are given back.
 //! * [`path`] is what belongs to one network path, and the border types of a datagram.
 
 #![forbid(unsafe_code)]
@@ -41,6 +42,7 @@ pub mod recovery;
 
 pub mod stream;
 
+pub mod cid;
 pub mod path;
 
 #[doc(hidden)]
