@@ -1,4 +1,8 @@
 //! TLS configurations with the settings that QUIC asks for.
+//!
+//! Whoever wants TLS secrets for tools such as Wireshark sets the field `key_log` of a configuration,
+//! for instance to `rustls::KeyLogFile`: that one reads the environment and writes a file, which
+//! nothing here does.
 
 use std::sync::Arc;
 
@@ -49,13 +53,6 @@ pub fn server_config(
     config.alpn_protocols = alpn.iter().map(|protocol| protocol.to_vec()).collect();
     config.max_early_data_size = 0;
     Ok(config)
-}
-
-/// Where TLS secrets go for tools such as Wireshark: to the file that the environment variable
-/// `SSLKEYLOGFILE` names, if it is set when this is called. Put it into the `key_log` field of a
-/// TLS configuration, and only on request: whoever reads the file reads the connections.
-pub fn key_log_file() -> Arc<dyn rustls::KeyLog> {
-    Arc::new(rustls::KeyLogFile::new())
 }
 
 fn provider() -> Arc<rustls::crypto::CryptoProvider> {

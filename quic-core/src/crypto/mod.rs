@@ -24,7 +24,7 @@ mod session;
 #[cfg(test)]
 mod tests;
 
-pub use config::{client_config, key_log_file, server_config};
+pub use config::{client_config, server_config};
 pub use key_update::{KeyUpdateProgress, KeyUpdateRefused};
 pub use keyring::Keyring;
 pub use keys::{KeyChange, TAG_LEN};
