@@ -1,6 +1,29 @@
-//! HTTP/3 and QPACK over QUIC streams, with a client and a server for `http` types.
+//! HTTP/3 (RFC 9114) with QPACK (RFC 9204) over QUIC streams, for `http` types.
+//!
+//! The crate has two halves.
+//!
+//! **The protocol half** is sans-IO: bytes in, values out, no socket, task or clock. Every rule of
+//! the RFCs lives here, and every fault has a type that says how far it reaches.
+//!
+//! | module | what |
+//! |---|---|
+//! | [`proto::connection`] | the connection: the peer's unidirectional streams, settings, GOAWAY |
+//! | [`proto::receive`] | the receiving half of a request stream: bytes to message events |
+//! | [`proto::send`] | the sending half: messages to bytes, in the right order |
+//! | [`proto::message`] | field lines to `http` types and back |
+//! | [`proto::frame`], [`proto::settings`] | frames and their payloads |
+//! | [`proto::error`] | codes, violations, and what they end |
+//! | [`qpack`] | field compression, static table only |
+//!
+//! **The asynchronous half** moves bytes between those machines and QUIC streams and hands
+//! requests and responses to the program. It holds no rule of the protocol.
+//!
+//! Limits are on by default: the size and number of fields
+//! ([`SectionLimits`](qpack::decoder::SectionLimits)), frames that carry nothing, streams that do
+//! not say what they are.
 
 #![forbid(unsafe_code)]
 
+pub mod fuzz;
 pub mod proto;
 pub mod qpack;

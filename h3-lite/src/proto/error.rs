@@ -180,6 +180,7 @@ violations! {
     InsertWithoutRoom => QPACK_ENCODER_STREAM_ERROR, "an insertion into a dynamic table without room";
     EncoderInteger => QPACK_ENCODER_STREAM_ERROR, "an integer is larger than can be decoded";
     NothingToAcknowledge => QPACK_DECODER_STREAM_ERROR, "an acknowledgement of a section that needs none";
+    CapacityNotKept => QPACK_DECODER_STREAM_ERROR, "the table capacity differs from what early data relied on";
     IncrementBeyondInserts => QPACK_DECODER_STREAM_ERROR, "the insert count exceeds what was inserted";
     DecoderInteger => QPACK_DECODER_STREAM_ERROR, "an integer is larger than can be decoded";
 

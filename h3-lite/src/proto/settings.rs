@@ -77,13 +77,17 @@ impl Settings {
         // What was limited before and is left out now changed a value that early data relied on.
         let is_omitted =
             remembered.max_field_section_size.is_some() && self.max_field_section_size.is_none();
-        let capacity_kept = remembered.qpack_max_table_capacity == 0
-            || remembered.qpack_max_table_capacity == self.qpack_max_table_capacity;
-        let is_compatible = capacity_kept
-            && !is_omitted
+        let is_compatible = !is_omitted
             && limit(self) >= limit(remembered)
             && self.qpack_blocked_streams >= remembered.qpack_blocked_streams;
-        if is_compatible { Ok(()) } else { Err(Violation::SettingsReduced.into()) }
+        if !is_compatible {
+            return Err(Violation::SettingsReduced.into());
+        }
+        let before = remembered.qpack_max_table_capacity;
+        if before != 0 && before != self.qpack_max_table_capacity {
+            return Err(Violation::CapacityNotKept.into());
+        }
+        Ok(())
     }
 }
 
@@ -188,7 +192,13 @@ mod tests {
         let reduced = Err(Violation::SettingsReduced.into());
         assert_eq!(with(|s| s.max_field_section_size = Some(99)), reduced);
         assert_eq!(with(|s| s.max_field_section_size = None), reduced);
-        assert_eq!(with(|s| s.qpack_max_table_capacity = 11), reduced);
+        let capacities: [fn(&mut Settings); 2] =
+            [|s| s.qpack_max_table_capacity = 11, |s| s.qpack_max_table_capacity = 0];
+        for capacity in capacities {
+            let fault = with(capacity).unwrap_err();
+            assert_eq!(fault, Violation::CapacityNotKept.into());
+            assert_eq!(fault.code, Code::QPACK_DECODER_STREAM_ERROR);
+        }
         assert_eq!(with(|s| s.qpack_blocked_streams = 1), reduced);
         assert_eq!(Settings::default().check_resumed(&Settings::default()), Ok(()));
         assert_eq!(
