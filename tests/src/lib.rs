@@ -1,3 +1,6 @@
-//! What the tests of several crates share: a deterministic network simulator and misbehaving peers.
+//! What the tests of several crates share: a deterministic network in virtual time, a pair of
+//! endpoints joined by it, and peers that say whatever a test wants.
 
 #![forbid(unsafe_code)]
+
+pub mod net;
