@@ -15,6 +15,7 @@
 //!   code points of `wire`, and the decoders of `wire` name its violations.
 //! * [`buffer`] puts received bytes into order and keeps sent bytes until they are acknowledged.
 //! * [`shared`] is the few types that application tasks and the driver both touch.
+//! * [`observe`] is what happens in a connection, for logs, statistics and tests.
 //! * [`crypto`] is TLS and the keys that come out of it: packets are opened and sealed in place.
 //! * [`congestion`] decides how many bytes may be in flight, and spreads them over the round trip.
 //! * [`recovery`] remembers sent packets and finds out what became of them.
@@ -33,6 +34,8 @@ pub mod error;
 pub mod buffer;
 
 pub mod shared;
+
+pub mod observe;
 
 pub mod crypto;
 

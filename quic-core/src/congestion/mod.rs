@@ -14,6 +14,7 @@ mod simulation;
 use std::fmt;
 use std::time::{Duration, Instant};
 
+pub use crate::observe::CongestionCause;
 pub use cubic::Cubic;
 pub use new_reno::NewReno;
 pub use pacer::{PaceInput, Pacer};
@@ -69,15 +70,6 @@ pub struct AckPosition {
     pub largest_acknowledged: u64,
     /// The packet number that the next packet will have.
     pub next_packet_number: u64,
-}
-
-/// Why the window has to be reduced.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CongestionCause {
-    /// A packet was declared lost.
-    Loss,
-    /// The peer reported more packets marked ECN-CE than before.
-    Ecn,
 }
 
 /// The phase a controller is in.

@@ -3,6 +3,7 @@
 //! Counts are kept per packet number space ([`EcnLedger`]), the decision to mark per path
 //! ([`EcnValidator`]).
 
+pub use crate::observe::EcnChange;
 use crate::wire::frame::EcnCounts;
 
 /// How many packets are marked before the first answer is awaited.
@@ -55,15 +56,6 @@ impl EcnLedger {
         }
         EcnFinding::Valid { newly_ce: ce }
     }
-}
-
-/// What an ACK frame changed about ECN on a path.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum EcnChange {
-    /// The path carries marks.
-    Validated,
-    /// The path or the peer does not; packets are no longer marked.
-    Failed,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

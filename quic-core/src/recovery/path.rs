@@ -9,6 +9,7 @@ use super::sent::{PacketKind, SentPacket};
 use crate::congestion::{
     AckedBatch, CongestionAlgorithm, CongestionCause, CongestionPhase, Controller, PaceInput, Pacer,
 };
+use crate::observe::PathMetrics;
 
 /// Settings of recovery, the same for all paths of a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -178,6 +179,20 @@ impl PathRecovery {
     /// Bytes sent and neither acknowledged nor lost.
     pub fn bytes_in_flight(&self) -> u64 {
         self.bytes_in_flight
+    }
+
+    /// What is known about the path, for statistics and logs.
+    pub fn metrics(&self) -> PathMetrics {
+        PathMetrics {
+            min_rtt: self.rtt.min(),
+            smoothed_rtt: self.rtt.smoothed(),
+            latest_rtt: self.rtt.latest(),
+            rtt_variation: self.rtt.variation(),
+            congestion_window: self.congestion.window(),
+            bytes_in_flight: self.bytes_in_flight,
+            slow_start_threshold: self.congestion.slow_start_threshold(),
+            mtu: self.mtu.current(),
+        }
     }
 
     /// The congestion controller, to look at.
