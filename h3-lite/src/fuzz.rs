@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use http::Method;
+use quic_core::wire::Dir;
 
 use crate::proto::connection::Connection;
 use crate::proto::error::Fault;
@@ -114,10 +115,7 @@ fn uni_stream(
     data: &[u8],
     step: usize,
 ) -> Result<Vec<crate::proto::connection::Outcome>, Fault> {
-    let id = StreamId(match side {
-        Side::Client => 3,
-        Side::Server => 2,
-    });
+    let id = StreamId::new(!side, Dir::Uni, 0);
     let mut connection = Connection::new(side, LIMITS);
     connection.uni_stream_opened(id)?;
     let mut outcomes = Vec::new();

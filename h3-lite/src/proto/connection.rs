@@ -129,7 +129,7 @@ impl Connection {
     /// The first bytes of our control stream, which is to be opened before anything is received and
     /// never to be closed: its type and our SETTINGS. `seed` picks the reserved setting. Our QPACK
     /// streams need not exist, since there is no dynamic table.
-    // req 9114-3.2-012, 9114-6.2.1-132, 9114-7.2.4.2-174, 9204-4.2-027, 9204-4.2-028
+    // req 9114-7.2.4-162, 9114-3.2-012, 9114-6.2.1-132, 9114-7.2.4.2-174, 9204-4.2-027, 9204-4.2-028
     pub fn control_stream_preface(&self, seed: u64) -> Bytes {
         let mut out = BytesMut::new();
         varint::put(CONTROL, &mut out);
@@ -225,7 +225,7 @@ impl Connection {
         if self.shutdown.refuses(id) {
             return Ok(Err(Violation::RequestAfterGoaway.into()));
         }
-        self.next_request = self.next_request.max(id.0.saturating_add(4));
+        self.next_request = self.next_request.max(u64::from(id).saturating_add(4));
         Ok(Ok(()))
     }
 
@@ -326,13 +326,10 @@ impl Connection {
                 self.peer_settings = PeerSettings::Received(settings.clone());
                 Ok(Outcome::Settings(settings))
             }
-            ControlEvent::Goaway(id) => {
-                self.shutdown.on_goaway(id)?;
-                Ok(match self.side {
-                    Side::Client => Outcome::ServerGoesAway { first_unprocessed: StreamId(id) },
-                    Side::Server => Outcome::ClientGoesAway,
-                })
-            }
+            ControlEvent::Goaway(id) => Ok(match self.shutdown.on_goaway(id)? {
+                Some(first_unprocessed) => Outcome::ServerGoesAway { first_unprocessed },
+                None => Outcome::ClientGoesAway,
+            }),
         }
     }
 }

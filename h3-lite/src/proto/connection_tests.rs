@@ -1,10 +1,15 @@
 use bytes::BufMut;
+use quic_core::wire::Dir;
 
 use super::*;
 use crate::proto::error::Code;
 
-const CONTROL_ID: StreamId = StreamId(3);
-const OTHER_ID: StreamId = StreamId(7);
+const CONTROL_ID: StreamId = StreamId::new(Side::Server, Dir::Uni, 0);
+const OTHER_ID: StreamId = StreamId::new(Side::Server, Dir::Uni, 1);
+
+fn stream(id: u64) -> StreamId {
+    StreamId::from_u64(id).unwrap()
+}
 
 fn connection(side: Side) -> Connection {
     Connection::new(side, SectionLimits::default())
@@ -47,7 +52,7 @@ fn faults<T: std::fmt::Debug>(result: Result<T, ConnectionFault>, reason: Violat
     assert_eq!(result.expect_err("the peer broke a rule"), ConnectionFault { code, reason });
 }
 
-// req-test 9114-3.2-012, 9114-6.2.1-132, 9114-7.2.4.2-174, 9114-7.2.4.2-178
+// req-test 9114-7.2.4-162, 9114-3.2-012, 9114-6.2.1-132, 9114-7.2.4.2-174, 9114-7.2.4.2-178
 #[test]
 fn the_control_stream_begins_with_settings_that_announce_the_limits() {
     let mut server = connection(Side::Server);
@@ -59,6 +64,7 @@ fn the_control_stream_begins_with_settings_that_announce_the_limits() {
     assert_eq!(server.peer_settings().qpack_blocked_streams, 0);
 }
 
+// req-test 9114-6.2-128
 #[test]
 fn a_control_stream_in_single_bytes_gives_the_same_outcomes() {
     let mut wire = preface();
@@ -206,7 +212,7 @@ fn a_push_that_never_was_cannot_be_cancelled() {
 // req-test 9114-6.1-121
 #[test]
 fn a_server_may_not_open_bidirectional_streams() {
-    let result = connection(Side::Client).bidi_stream_opened(StreamId(1));
+    let result = connection(Side::Client).bidi_stream_opened(stream(1));
     faults(result, Violation::ServerOpenedBidirectional, Code::STREAM_CREATION_ERROR);
 }
 
@@ -215,14 +221,14 @@ fn a_server_may_not_open_bidirectional_streams() {
 fn after_goaway_a_client_knows_what_to_retry_and_opens_nothing_new() {
     let mut client = running(Side::Client);
     assert!(client.may_send_request());
-    assert!(!client.may_retry(StreamId(0)));
+    assert!(!client.may_retry(stream(0)));
     let outcomes = client.uni_stream_data(CONTROL_ID, frame::goaway(8)).unwrap();
-    let first_unprocessed = StreamId(8);
+    let first_unprocessed = stream(8);
     assert_eq!(outcomes, [Outcome::ServerGoesAway { first_unprocessed }]);
     assert!(!client.may_send_request());
-    assert!(!client.may_retry(StreamId(4)));
-    assert!(client.may_retry(StreamId(8)));
-    assert!(client.may_retry(StreamId(12)));
+    assert!(!client.may_retry(stream(4)));
+    assert!(client.may_retry(stream(8)));
+    assert!(client.may_retry(stream(12)));
 }
 
 // req-test 9114-5.2-113
@@ -250,13 +256,13 @@ fn goaway_from_a_server_names_a_request_stream() {
 #[test]
 fn a_server_shuts_down_in_two_steps_and_refuses_what_comes_later() {
     let mut server = running(Side::Server);
-    assert_eq!(server.bidi_stream_opened(StreamId(0)), Ok(Ok(())));
+    assert_eq!(server.bidi_stream_opened(stream(0)), Ok(Ok(())));
     assert_eq!(server.shutdown_notice(), frame::goaway((1 << 62) - 4));
-    assert_eq!(server.bidi_stream_opened(StreamId(8)), Ok(Ok(())));
+    assert_eq!(server.bidi_stream_opened(stream(8)), Ok(Ok(())));
     assert_eq!(server.goaway(), frame::goaway(12));
-    assert_eq!(server.bidi_stream_opened(StreamId(4)), Ok(Ok(())));
+    assert_eq!(server.bidi_stream_opened(stream(4)), Ok(Ok(())));
     for late in [12, 16] {
-        let refused = server.bidi_stream_opened(StreamId(late)).unwrap().unwrap_err();
+        let refused = server.bidi_stream_opened(stream(late)).unwrap().unwrap_err();
         assert_eq!(refused.code, Code::REQUEST_REJECTED);
     }
     // Neither a refused request nor a late notice raises what was announced.
@@ -311,7 +317,7 @@ fn floods_of_strange_streams_and_instructions_are_refused_unless_requests_pay() 
     let mut server = running(Side::Server);
     deliver(&mut server, OTHER_ID, &[0x03]).unwrap();
     for request in 0..u64::from(IDLE_ITEMS) + 10 {
-        server.bidi_stream_opened(StreamId(4 * request)).unwrap().unwrap();
+        server.bidi_stream_opened(stream(4 * request)).unwrap().unwrap();
         server.uni_stream_data(OTHER_ID, Bytes::from_static(&[0x41])).unwrap();
     }
     let cancellations = vec![0x41; IDLE_ITEMS as usize + 1];
@@ -323,9 +329,9 @@ fn floods_of_strange_streams_and_instructions_are_refused_unless_requests_pay() 
 fn streams_that_never_say_what_they_are_are_limited() {
     let mut server = running(Side::Server);
     for index in 0..MAX_UNTYPED_STREAMS as u64 {
-        server.uni_stream_opened(StreamId(7 + 4 * index)).unwrap();
+        server.uni_stream_opened(stream(7 + 4 * index)).unwrap();
     }
-    let result = server.uni_stream_opened(StreamId(100_003));
+    let result = server.uni_stream_opened(stream(100_003));
     faults(result, Violation::TooManyUntypedStreams, Code::EXCESSIVE_LOAD);
 }
 

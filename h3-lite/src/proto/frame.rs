@@ -303,6 +303,7 @@ pub fn goaway(id: u64) -> Bytes {
 
 /// A frame of a reserved type, chosen by `seed`, that any receiver skips: for padding, and to keep
 /// peers tolerant (RFC 9114 section 7.2.8).
+// req 9114-7.2.8-202
 pub fn reserved(seed: u64, payload: &[u8]) -> Bytes {
     let mut out = header(varint::reserved(seed), payload.len() as u64, payload.len());
     out.put_slice(payload);

@@ -58,7 +58,7 @@ fn sample() -> Vec<u8> {
     wire
 }
 
-// req-test 9114-7.2.8-203, 9114-9-208
+// req-test 9114-7.2.8-202, 9114-7.2.8-203, 9114-9-208
 #[test]
 fn a_stream_of_frames_decodes_in_order_and_unknown_ones_leave_only_their_start() {
     let found = events(&sample()).unwrap();

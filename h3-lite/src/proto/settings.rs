@@ -24,7 +24,7 @@ pub struct Settings {
 impl Settings {
     /// Appends these settings as a SETTINGS frame, defaults left out, with one setting of a
     /// reserved identifier chosen by `seed` that the receiver must ignore.
-    // req 9114-7.2.4.1-169, 9114-7.2.4-166, 9114-7.2.4.1-171
+    // req 9114-7.2.4.2-182, 9114-7.2.4.1-169, 9114-7.2.4-166, 9114-7.2.4.1-171
     pub fn encode(&self, seed: u64, out: &mut BytesMut) {
         let mut payload = BytesMut::with_capacity(64);
         let mut put = |identifier: u64, value: u64| {
@@ -209,6 +209,7 @@ mod tests {
     }
 
     proptest! {
+        // req-test 9114-7.2.4.2-182
         #[test]
         fn any_settings_survive_a_round_trip(
             qpack_max_table_capacity in 0..=varint::MAX,

@@ -1,7 +1,7 @@
 //! GOAWAY in both directions (RFC 9114 section 5.2): which requests still count.
 
 use super::error::{ConnectionFault, Violation};
-use super::id::{Side, StreamId};
+use super::id::{self, Side, StreamId};
 use super::varint;
 
 /// What each side has announced. Identifiers only ever go down.
@@ -17,18 +17,19 @@ impl Shutdown {
         Self { side, sent: None, received: None }
     }
 
-    /// Takes the identifier of a GOAWAY frame: a request's stream ID from a server, a push ID from
-    /// a client.
+    /// Takes the identifier of a GOAWAY frame, a push ID from a client. From a server it is the
+    /// stream of the first request that will not be processed, which is returned.
     // req 9114-5.2-113, 9114-7.2.6-196
-    pub(super) fn on_goaway(&mut self, id: u64) -> Result<(), ConnectionFault> {
-        if self.side == Side::Client && !StreamId(id).is_request() {
-            return Err(Violation::GoawayNotARequest.into());
-        }
+    pub(super) fn on_goaway(&mut self, id: u64) -> Result<Option<StreamId>, ConnectionFault> {
+        let first_unprocessed = match self.side {
+            Side::Client => Some(request(id)?),
+            Side::Server => None,
+        };
         if self.received.is_some_and(|before| id > before) {
             return Err(Violation::GoawayIncreased.into());
         }
         self.received = Some(id);
-        Ok(())
+        Ok(first_unprocessed)
     }
 
     /// The identifier to announce: the wanted one, or what was announced before if that is lower.
@@ -54,12 +55,17 @@ impl Shutdown {
 
     /// Whether the server said that it will not process the request on `id`.
     pub(super) fn is_unprocessed(&self, id: StreamId) -> bool {
-        self.side == Side::Client && self.received.is_some_and(|limit| id.0 >= limit)
+        self.side == Side::Client && self.received.is_some_and(|limit| u64::from(id) >= limit)
     }
 
     /// Whether we said that we will not process the request on `id`.
     // req 9114-5.2-106, 9114-5.2-107
     pub(super) fn refuses(&self, id: StreamId) -> bool {
-        self.side == Side::Server && self.sent.is_some_and(|limit| id.0 >= limit)
+        self.side == Side::Server && self.sent.is_some_and(|limit| u64::from(id) >= limit)
     }
+}
+
+fn request(id: u64) -> Result<StreamId, ConnectionFault> {
+    let stream = StreamId::from_u64(id).filter(|stream| id::is_request(*stream));
+    stream.ok_or(Violation::GoawayNotARequest.into())
 }

@@ -27,7 +27,7 @@ impl Default for SectionLimits {
 ///
 /// A section that cannot be decoded ends the connection; one that is only too large for `limits`
 /// ends its stream.
-// req 9204-2.2-007
+// req 9204-2.2-007, 9114-4.2.2-060
 pub fn decode(section: Bytes, limits: &SectionLimits) -> Result<Vec<FieldLine>, Fault> {
     let mut input = Input(section);
     read_prefix(&mut input)?;
@@ -226,6 +226,7 @@ mod tests {
         assert_eq!(public, [FieldLine::new(":path", "x"), FieldLine::new("x", "x")]);
     }
 
+    // req-test 9114-4.2.2-060
     #[test]
     fn the_limits_count_decoded_size_and_fields() {
         // Two static fields of 42 bytes each from two bytes of input.

@@ -104,7 +104,7 @@ mod tests {
         assert_eq!(wire[2] & 0xf0, 0x30);
     }
 
-    // req-test 9204-3.2.3-021
+    // req-test 9204-3.2.3-021, 9204-4.5.1.2-036
     #[test]
     fn every_section_begins_without_a_dynamic_table() {
         assert_eq!(encoded(&[]), [0, 0]);
