@@ -22,6 +22,7 @@
 //! * [`stream`] is all streams of a connection: their states, data, flow control and turns.
 //! * [`cid`] is the connection IDs that each side has issued, until they are given back.
 //! * [`path`] is what belongs to one network path, and the border types of a datagram.
+//! * [`config`] is what can be set, checked before it is used.
 
 #![forbid(unsafe_code)]
 
@@ -47,6 +48,8 @@ pub mod stream;
 
 pub mod cid;
 pub mod path;
+
+pub mod config;
 
 #[doc(hidden)]
 pub mod fuzz;

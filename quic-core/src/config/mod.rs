@@ -1,0 +1,18 @@
+//! What can be set, what it costs, and which values do not go together.
+//!
+//! A [`TransportConfig`] is shared by many connections; [`ClientConfig`] and [`ServerConfig`] pair
+//! it with TLS; an [`EndpointConfig`] is about what connections share. Values that contradict each
+//! other are refused with a [`ConfigError`] that says what to change. Defaults are meant for
+//! programs that talk over the internet.
+
+mod client;
+mod endpoint;
+mod error;
+mod server;
+mod transport;
+
+pub use client::ClientConfig;
+pub use endpoint::{EndpointConfig, EndpointConfigBuilder};
+pub use error::ConfigError;
+pub use server::ServerConfig;
+pub use transport::{TransportConfig, TransportConfigBuilder};

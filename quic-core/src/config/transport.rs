@@ -1,0 +1,188 @@
+//! What each connection lives by.
+
+use std::time::Duration;
+
+use super::error::ConfigError;
+use crate::path::MIN_MAX_DATAGRAM;
+use crate::recovery::{MAX_DATAGRAM_SIZE, RecoveryConfig};
+use crate::stream::StreamConfig;
+use crate::wire::{StreamId, TransportParameters, varint};
+
+mod builder;
+#[cfg(test)]
+mod tests;
+
+pub use builder::TransportConfigBuilder;
+
+/// max_ack_delay is below 2^14 milliseconds (RFC 9000 section 18.2).
+const MAX_ACK_DELAY_END: Duration = Duration::from_millis(1 << 14);
+/// More connection IDs than anyone has paths for.
+const MAX_CONNECTION_ID_LIMIT: u64 = 16;
+
+/// Settings of connections: timeouts, windows, memory, datagram size, congestion control.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use quic_core::config::TransportConfig;
+///
+/// let config = TransportConfig::builder()
+///     .max_idle_timeout(Some(Duration::from_secs(60)))
+///     .keep_alive_interval(Some(Duration::from_secs(20)))
+///     .build()?;
+/// assert_eq!(config.keep_alive_interval(), Some(Duration::from_secs(20)));
+/// # Ok::<(), quic_core::config::ConfigError>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct TransportConfig {
+    max_idle_timeout: Option<Duration>,
+    handshake_timeout: Duration,
+    keep_alive_interval: Option<Duration>,
+    max_ack_delay: Duration,
+    active_connection_id_limit: u64,
+    streams: StreamConfig,
+    recovery: RecoveryConfig,
+}
+
+impl Default for TransportConfig {
+    fn default() -> Self {
+        Self {
+            max_idle_timeout: Some(Duration::from_secs(30)),
+            handshake_timeout: Duration::from_secs(10),
+            keep_alive_interval: None,
+            max_ack_delay: Duration::from_millis(25),
+            active_connection_id_limit: 4,
+            streams: StreamConfig::default(),
+            recovery: RecoveryConfig::default(),
+        }
+    }
+}
+
+impl TransportConfig {
+    /// Begins with the default of each setting.
+    pub fn builder() -> TransportConfigBuilder {
+        TransportConfigBuilder::new()
+    }
+
+    /// After how much silence a connection is given up; the peer may want less.
+    pub fn max_idle_timeout(&self) -> Option<Duration> {
+        self.max_idle_timeout
+    }
+
+    /// How long a handshake may take.
+    pub fn handshake_timeout(&self) -> Duration {
+        self.handshake_timeout
+    }
+
+    /// After how much silence a PING keeps the connection alive.
+    pub fn keep_alive_interval(&self) -> Option<Duration> {
+        self.keep_alive_interval
+    }
+
+    /// How long an acknowledgement may be held back.
+    pub fn max_ack_delay(&self) -> Duration {
+        self.max_ack_delay
+    }
+
+    /// How many connection IDs of the peer are kept.
+    pub fn active_connection_id_limit(&self) -> u64 {
+        self.active_connection_id_limit
+    }
+
+    /// Windows and memory of streams.
+    pub fn streams(&self) -> &StreamConfig {
+        &self.streams
+    }
+
+    /// Congestion control, datagram size, ECN.
+    pub fn recovery(&self) -> &RecoveryConfig {
+        &self.recovery
+    }
+
+    /// What the peer is told of these settings. Connection IDs and the reset token are not settings
+    /// and are missing.
+    // req 9000-5.2.3-073
+    pub fn transport_parameters(&self) -> TransportParameters {
+        let streams = &self.streams;
+        TransportParameters {
+            max_idle_timeout_ms: self.max_idle_timeout.map_or(0, whole_millis),
+            initial_max_data: streams.initial_max_data,
+            initial_max_stream_data_bidi_local: streams.initial_max_stream_data_bidi_local,
+            initial_max_stream_data_bidi_remote: streams.initial_max_stream_data_bidi_remote,
+            initial_max_stream_data_uni: streams.initial_max_stream_data_uni,
+            initial_max_streams_bidi: streams.initial_max_streams_bidi,
+            initial_max_streams_uni: streams.initial_max_streams_uni,
+            max_ack_delay_ms: whole_millis(self.max_ack_delay),
+            active_connection_id_limit: self.active_connection_id_limit,
+            // A peer that moves is not followed: it had better know.
+            disable_active_migration: true,
+            ..TransportParameters::default()
+        }
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        self.check_timeouts()?;
+        self.check_windows()?;
+        self.check_path()
+    }
+
+    fn check_timeouts(&self) -> Result<(), ConfigError> {
+        let idle = self.max_idle_timeout.unwrap_or(Duration::MAX);
+        let keep_alive = self.keep_alive_interval;
+        require(!self.handshake_timeout.is_zero(), ConfigError::HandshakeTimeoutZero)?;
+        require(self.max_ack_delay < MAX_ACK_DELAY_END, ConfigError::AckDelayTooLong)?;
+        require(idle >= Duration::from_millis(1), ConfigError::IdleTimeoutZero)?;
+        require(idle >= self.handshake_timeout, ConfigError::IdleTimeoutBelowHandshakeTimeout)?;
+        require(keep_alive.is_none_or(|at| !at.is_zero()), ConfigError::KeepAliveZero)?;
+        require(keep_alive.is_none_or(|at| at < idle), ConfigError::KeepAliveTooLate)
+    }
+
+    fn check_windows(&self) -> Result<(), ConfigError> {
+        let streams = &self.streams;
+        let stream_window = streams
+            .initial_max_stream_data_bidi_local
+            .max(streams.initial_max_stream_data_bidi_remote)
+            .max(streams.initial_max_stream_data_uni);
+        let window = streams.initial_max_data;
+        let cap = streams.max_connection_window;
+        let memory = streams.receive_memory as u64;
+        let count = streams.initial_max_streams_bidi.max(streams.initial_max_streams_uni);
+        require(stream_window <= window, ConfigError::StreamWindowAboveConnectionWindow)?;
+        require(stream_window <= streams.max_stream_window, ConfigError::StreamWindowAboveCap)?;
+        require(window <= cap, ConfigError::ConnectionWindowAboveCap)?;
+        require(streams.max_stream_window <= cap, ConfigError::StreamCapAboveConnectionCap)?;
+        require(cap <= varint::MAX, ConfigError::WindowTooLarge)?;
+        require(memory >= cap, ConfigError::MemoryBelowConnectionWindow)?;
+        require(count <= StreamId::MAX_COUNT, ConfigError::TooManyStreams)?;
+        require(streams.stream_send_window > 0, ConfigError::SendWindowZero)?;
+        require(
+            streams.stream_send_window <= streams.send_budget,
+            ConfigError::SendWindowAboveBudget,
+        )
+    }
+
+    fn check_path(&self) -> Result<(), ConfigError> {
+        let mtu = &self.recovery.mtu;
+        let ids = self.active_connection_id_limit;
+        // req 9000-18.2-432
+        require(ids >= 2, ConfigError::ConnectionIdLimitTooLow)?;
+        require(ids <= MAX_CONNECTION_ID_LIMIT, ConfigError::ConnectionIdLimitTooHigh)?;
+        require(
+            self.recovery.initial_rtt >= Duration::from_millis(1),
+            ConfigError::InitialRttTooShort,
+        )?;
+        require(mtu.initial >= MIN_MAX_DATAGRAM, ConfigError::MtuTooLow)?;
+        require(mtu.initial <= mtu.upper_bound, ConfigError::MtuAboveUpperBound)?;
+        require(mtu.upper_bound <= MAX_DATAGRAM_SIZE, ConfigError::MtuUpperBoundTooHigh)
+    }
+}
+
+fn require(condition: bool, otherwise: ConfigError) -> Result<(), ConfigError> {
+    if condition { Ok(()) } else { Err(otherwise) }
+}
+
+/// Milliseconds, rounded up, as far as a transport parameter can say them.
+fn whole_millis(duration: Duration) -> u64 {
+    let millis = duration.as_nanos().div_ceil(1_000_000);
+    u64::try_from(millis).unwrap_or(varint::MAX).min(varint::MAX)
+}
