@@ -276,3 +276,6 @@ impl Piece {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -223,3 +223,6 @@ impl SendBuffer {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

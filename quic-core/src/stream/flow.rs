@@ -244,3 +244,6 @@ impl ReceiveCredit {
         self.measured_from = Some((now, self.returned));
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -410,3 +410,6 @@ pub struct StreamAudit {
     /// Streams whose writers wait for room in the send budget.
     pub waiting_writers: usize,
 }
+
+#[cfg(test)]
+mod tests;

@@ -377,3 +377,6 @@ impl RecvStream {
         self.state = next.unwrap_or(self.state);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -475,3 +475,6 @@ impl SendStream {
         self.state = next.unwrap_or(self.state);
     }
 }
+
+#[cfg(test)]
+mod tests;

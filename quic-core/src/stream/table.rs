@@ -179,6 +179,11 @@ impl Table {
         self.streams.len()
     }
 
+    #[cfg(test)]
+    pub(super) fn capacity(&self) -> usize {
+        self.streams.capacity().max(self.places.capacity())
+    }
+
     pub(super) fn iter(&self) -> impl Iterator<Item = &Stream> {
         self.streams.iter().map(|(_, stream)| stream)
     }
