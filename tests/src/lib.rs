@@ -4,3 +4,9 @@
 #![forbid(unsafe_code)]
 
 pub mod net;
+
+pub mod raw_peer;
+
+pub mod seed;
+
+pub mod tls;
