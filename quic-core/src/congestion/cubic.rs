@@ -51,7 +51,9 @@ impl Epoch {
     }
 }
 
-/// The CUBIC controller.
+/// The CUBIC controller: reacts to each congestion event at once, and never grows faster than
+/// slow start does.
+// req 9002-7-050
 #[derive(Clone, Debug)]
 pub struct Cubic {
     max_datagram_size: u16,

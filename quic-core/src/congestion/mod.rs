@@ -8,8 +8,6 @@ mod cubic;
 mod hystart;
 mod new_reno;
 mod pacer;
-#[cfg(test)]
-mod simulation;
 
 use std::fmt;
 use std::time::{Duration, Instant};

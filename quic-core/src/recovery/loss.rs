@@ -26,6 +26,7 @@ pub(super) struct Criteria {
 
 impl Criteria {
     fn is_lost<C>(&self, number: u64, packet: &SentPacket<C>) -> bool {
+        // req 9002-6.1.2-017, 9002-7.4-063: from whatever time the packet is.
         self.lost_up_to.is_some_and(|bound| number <= bound)
             || packet.time_sent + self.delay <= self.now
     }

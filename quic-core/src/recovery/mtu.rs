@@ -22,6 +22,8 @@ const MAX_PROBES: u8 = 3;
 const PRECISION: u16 = 16;
 /// After this time the search begins again (PMTU_RAISE_TIMER).
 const RAISE_INTERVAL: Duration = Duration::from_secs(600);
+/// After a black hole, which an outage of the network can look like, it begins again earlier.
+const BLACK_HOLE_INTERVAL: Duration = Duration::from_secs(60);
 /// Losses in a row of datagrams above the base, with smaller ones arriving, that mean a black hole.
 const BLACK_HOLE_LOSSES: u8 = 3;
 
@@ -58,6 +60,7 @@ enum Search {
 }
 
 /// The datagram size of one path and the search for a larger one.
+// req 9000-14.2-354, 9000-14.2-355
 #[derive(Clone, Debug)]
 pub struct MtuDiscovery {
     current: u16,
@@ -167,7 +170,7 @@ impl MtuDiscovery {
         }
         self.large_losses = 0;
         self.current = BASE_DATAGRAM_SIZE;
-        self.search = Search::Complete { again_at: Some(now + RAISE_INTERVAL) };
+        self.search = Search::Complete { again_at: Some(now + BLACK_HOLE_INTERVAL) };
         Some(self.current)
     }
 
@@ -283,6 +286,6 @@ mod tests {
         mtu.on_acked(900);
         assert_eq!(mtu.on_suspicion(now), Some(1200));
         assert_eq!(mtu.poll_probe(now), None);
-        assert_eq!(mtu.poll_probe(now + RAISE_INTERVAL), Some(1452));
+        assert_eq!(mtu.poll_probe(now + BLACK_HOLE_INTERVAL), Some(1452));
     }
 }

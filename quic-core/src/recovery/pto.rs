@@ -2,11 +2,19 @@
 
 use std::time::{Duration, Instant};
 
-use super::SpaceId;
+use super::mtu::BASE_DATAGRAM_SIZE;
+use super::outcome::{AckOutcome, Amplification, HandshakeStage, RecoveryContext, TimeoutAction};
+use super::path::PathRecovery;
 use super::rtt::RttEstimator;
+use super::sent::Slot;
+use super::{Recovery, SpaceId};
 
 /// Doublings of the probe timeout beyond this are longer than any idle timeout.
 const MAX_BACKOFF: u32 = 16;
+
+/// Packets to send when a probe timeout ends.
+// req 9002-6.2.4-039
+const PROBES: u8 = 2;
 
 /// Why the loss detection timer fires.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,5 +74,130 @@ impl PtoBackoff {
     /// anti-amplification limit can go on.
     pub(super) fn anti_deadlock_deadline(&self, rtt: &RttEstimator) -> Instant {
         self.deadline(self.progress_at, rtt, Duration::ZERO)
+    }
+}
+
+impl<C> Recovery<C> {
+    /// When [`on_timeout`](Self::on_timeout) has to be called, and why. To be asked again after
+    /// each batch of packets sent or received.
+    pub fn timeout(
+        &self,
+        context: &RecoveryContext,
+        path: &PathRecovery,
+    ) -> Option<(Instant, TimeoutReason)> {
+        // req 9002-6.2.1-029
+        if let Some((at, id)) = self.earliest_loss_time() {
+            return Some((at, TimeoutReason::Loss(id)));
+        }
+        // req 9002-6.2.2.1-034
+        if context.amplification == Amplification::Blocked {
+            return None;
+        }
+        let (at, id) = self.earliest_probe(context, path)?;
+        Some((at, TimeoutReason::Probe(id)))
+    }
+
+    /// The time that [`timeout`](Self::timeout) gave has come. `out` is cleared and filled.
+    pub fn on_timeout(
+        &mut self,
+        now: Instant,
+        context: &RecoveryContext,
+        path: &mut PathRecovery,
+        out: &mut AckOutcome<C>,
+    ) -> TimeoutAction {
+        out.clear();
+        match self.timeout(context, path) {
+            Some((at, TimeoutReason::Loss(id))) if at <= now => {
+                self.detect_lost(now, id, context, path, out);
+                TimeoutAction::LossDetected(id)
+            }
+            Some((at, TimeoutReason::Probe(id))) if at <= now => {
+                // req 9002-6.2-023: nothing is marked as lost here.
+                self.pto.on_expired(now);
+                self.suspect_path(now, path, out);
+                // req 9002-6.2.4-038, 9002-6.2.4-039
+                let waiting = self.spaces.iter().any(|space| space.ledger.has_ack_eliciting());
+                TimeoutAction::SendProbes { space: id, count: if waiting { PROBES } else { 1 } }
+            }
+            _ => TimeoutAction::None,
+        }
+    }
+
+    /// True once the peer is known to have validated our address: always for a server.
+    pub(super) fn peer_validated_address(&self, context: &RecoveryContext) -> bool {
+        !self.side.is_client()
+            || context.stage == HandshakeStage::Confirmed
+            || self.spaces[SpaceId::Handshake.index()].largest_acknowledged.is_some()
+    }
+
+    fn earliest_loss_time(&self) -> Option<(Instant, SpaceId)> {
+        SpaceId::ALL
+            .into_iter()
+            .filter_map(|id| Some((self.spaces[id.index()].loss_time?, id)))
+            .min()
+    }
+
+    fn earliest_probe(
+        &self,
+        context: &RecoveryContext,
+        path: &PathRecovery,
+    ) -> Option<(Instant, SpaceId)> {
+        // req 9002-6.2.1-025
+        SpaceId::ALL
+            .into_iter()
+            .filter_map(|id| self.probe_of(id, context, path))
+            .min()
+            .or_else(|| self.anti_deadlock_probe(context, path))
+    }
+
+    /// A client that waits for no acknowledgement probes until it knows that the server can send freely.
+    fn anti_deadlock_probe(
+        &self,
+        context: &RecoveryContext,
+        path: &PathRecovery,
+    ) -> Option<(Instant, SpaceId)> {
+        // req 9002-6.2.2.1-035, 9002-6.2.2.1-036
+        let space = match context.stage {
+            _ if self.peer_validated_address(context) => return None,
+            HandshakeStage::Initial => SpaceId::Initial,
+            HandshakeStage::Handshake | HandshakeStage::Confirmed => SpaceId::Handshake,
+        };
+        Some((self.pto.anti_deadlock_deadline(&path.rtt), space))
+    }
+
+    fn probe_of(
+        &self,
+        id: SpaceId,
+        context: &RecoveryContext,
+        path: &PathRecovery,
+    ) -> Option<(Instant, SpaceId)> {
+        let space = &self.spaces[id.index()];
+        if !space.ledger.has_ack_eliciting() {
+            return None;
+        }
+        let max_ack_delay = match (id, context.stage) {
+            (SpaceId::Data, HandshakeStage::Confirmed) => context.max_ack_delay,
+            // req 9002-6.2.1-026
+            (SpaceId::Data, _) => return None,
+            (SpaceId::Initial | SpaceId::Handshake, _) => Duration::ZERO,
+        };
+        // req 9002-6.2.1-027: counted from the last packet, with the RTT as it is known by now.
+        let sent = space.last_ack_eliciting?;
+        Some((self.pto.deadline(sent, &path.rtt, max_ack_delay), id))
+    }
+
+    /// Probe timeouts in a row may be the fault of marks or of large datagrams.
+    fn suspect_path(&self, now: Instant, path: &mut PathRecovery, out: &mut AckOutcome<C>) {
+        path.ecn.on_pto(self.pto.count());
+        let oldest_is_large = matches!(
+            self.spaces[SpaceId::Data.index()].ledger.front(),
+            Some((_, Slot::Outstanding(packet))) if packet.size > BASE_DATAGRAM_SIZE
+        );
+        if oldest_is_large {
+            out.max_datagram_size = path.mtu.on_suspicion(now);
+        }
+        if let Some(size) = out.max_datagram_size {
+            path.on_mtu_changed(size);
+        }
     }
 }

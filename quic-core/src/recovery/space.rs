@@ -39,7 +39,7 @@ pub(super) struct Space<C> {
     recently_lost: VecDeque<u64>,
     /// Numbers left out, ascending.
     skipped: VecDeque<u64>,
-    skip_at: Option<u64>,
+    pub(super) skip_at: Option<u64>,
     skip_within: u64,
 }
 
