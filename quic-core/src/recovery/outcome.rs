@@ -92,7 +92,7 @@ impl<C> Default for AckOutcome<C> {
     }
 }
 
-/// What to do after [`Recovery::on_timeout`].
+/// What to do after [`Recovery::on_timeout`](super::Recovery::on_timeout).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TimeoutAction {
     /// The timer had been moved meanwhile.
