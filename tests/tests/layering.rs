@@ -12,10 +12,10 @@ const LAYERS: [&[&str]; 12] = [
     // An error names code points, and decoders name errors: these two know each other.
     &["wire", "error"],
     &["buffer"],
+    &["observe"],
     &["shared"],
     &["crypto", "congestion"],
     &["recovery"],
-    &["observe"],
     &["stream", "cid", "path"],
     &["space"],
     &["config"],
