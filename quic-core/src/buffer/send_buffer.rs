@@ -154,14 +154,8 @@ impl SendBuffer {
     /// What was acknowledged in another packet meanwhile is not sent again.
     pub fn on_lost(&mut self, range: Range<u64>) {
         debug_assert!(range.end <= self.sent);
-        let mut start = range.start.max(self.acked_to);
-        while start < range.end {
-            let known = self.acked.iter().find(|known| known.end > start);
-            let gap_end = known.as_ref().map_or(range.end, |known| known.start.min(range.end));
-            if start < gap_end {
-                self.lost.insert(start..gap_end);
-            }
-            start = known.map_or(range.end, |known| known.end);
+        for gap in self.acked.gaps(range.start.max(self.acked_to)..range.end) {
+            self.lost.insert(gap);
         }
     }
 

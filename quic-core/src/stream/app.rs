@@ -45,7 +45,14 @@ impl Streams {
                 return None;
             }
         };
-        self.table[key].owner = Owner::App;
+        let stream = &mut self.table[key];
+        stream.owner = Owner::App;
+        // The only way in which it can have ended before it was accepted.
+        if let Some(SendOutcome::Reset { code, .. }) =
+            stream.send.as_ref().and_then(SendStream::outcome)
+        {
+            self.events.push_stopped(id, code);
+        }
         self.notify_readable(key);
         Some(id)
     }

@@ -47,6 +47,13 @@ impl Events {
         self.queue.push_back(event);
     }
 
+    /// The peer has stopped a stream that is not finished.
+    pub(super) fn push_stopped(&mut self, id: StreamId, code: ApplicationErrorCode) {
+        let outcome = SendOutcome::Reset { code, by_peer: true };
+        self.push(StreamEvent::Stopped { id, code });
+        self.push(StreamEvent::SendClosed { id, outcome });
+    }
+
     pub(super) fn push_opened(&mut self, dir: Dir) {
         if !std::mem::replace(&mut self.opened_queued[dir as usize], true) {
             self.push(StreamEvent::Opened(dir));

@@ -6,7 +6,7 @@
 use bytes::Bytes;
 
 use super::event::StreamEvent;
-use super::send::{SendOutcome, StopEffect};
+use super::send::StopEffect;
 use super::table::{Known, Owner};
 use super::{Phase, Streams};
 use crate::buffer::Retention;
@@ -93,6 +93,7 @@ impl Streams {
     ) -> Result<(), Violation> {
         let Some(key) = self.find_receiving(frame.stream_id)? else { return Ok(()) };
         let Some(recv) = &mut self.table[key].recv else { return Ok(()) };
+        // req 9000-4.1-022, 9000-19.9-449
         let used = recv.on_extent(frame.end(), frame.fin)?;
         self.receive_credit.consume(used).map_err(|_| Violation::ConnectionDataLimit)?;
         let was_readable = recv.is_readable();
@@ -127,12 +128,13 @@ impl Streams {
     fn accept_stop(&mut self, frame: &StopSending) -> Result<(), Violation> {
         let Some(key) = self.find_sending(frame.stream_id)? else { return Ok(()) };
         let (id, code) = (frame.stream_id, frame.error_code);
-        let Some(send) = &mut self.table[key].send else { return Ok(()) };
+        let stream = &mut self.table[key];
+        let Some(send) = &mut stream.send else { return Ok(()) };
         match send.on_stop_sending(code) {
+            // The application hears of it when it has accepted the stream.
+            StopEffect::Reset(_) if stream.owner == Owner::Unaccepted => {}
             StopEffect::Reset(freed) => {
-                let outcome = SendOutcome::Reset { code, by_peer: true };
-                self.events.push(StreamEvent::Stopped { id, code });
-                self.events.push(StreamEvent::SendClosed { id, outcome });
+                self.events.push_stopped(id, code);
                 self.forget_writer(key);
                 self.on_send_freed(key, freed);
             }

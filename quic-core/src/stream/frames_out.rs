@@ -5,6 +5,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::flow::{ReceiveCredit, SendCredit};
 use super::ledger::SentStreamFrame;
 use super::send::{SendStream, SentData};
 use super::{Phase, Streams};
@@ -28,11 +29,14 @@ macro_rules! put {
 impl Streams {
     /// True if [`write_control`](Self::write_control) has something to write.
     pub fn has_control_pending(&self) -> bool {
+        if self.phase == Phase::Closed {
+            return false;
+        }
         self.control.front(0).is_some()
             || self.receive_credit.wants_update()
             || self.send_credit.has_blocked_pending()
-            || self.accept_credit.iter().any(|credit| credit.wants_update())
-            || (self.is_running() && self.open_credit.iter().any(|c| c.has_blocked_pending()))
+            || self.accept_credit.iter().any(ReceiveCredit::wants_update)
+            || (self.is_running() && self.open_credit.iter().any(SendCredit::has_blocked_pending))
     }
 
     /// True if [`write_data`](Self::write_data) has something to write, given enough room.
@@ -51,6 +55,9 @@ impl Streams {
         writer: &mut Writer<'_>,
         sink: &mut impl FnMut(SentStreamFrame),
     ) {
+        if self.phase == Phase::Closed {
+            return;
+        }
         if !self.write_connection_limits(now, rtt, writer, sink) {
             return;
         }

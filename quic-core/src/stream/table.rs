@@ -68,7 +68,8 @@ impl Stream {
         }
     }
 
-    /// True if neither part will send or receive anything any more.
+    /// True if neither part will send or receive anything any more. Each goes its own way till then.
+    // req 9000-4.4-028
     pub(super) fn is_closed(&self) -> bool {
         self.send.as_ref().is_none_or(SendStream::is_closed)
             && self.recv.as_ref().is_none_or(RecvStream::is_closed)

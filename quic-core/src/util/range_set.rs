@@ -69,6 +69,17 @@ impl RangeSet {
         self.ranges.iter().cloned()
     }
 
+    /// The parts of `range` that are not in the set, in ascending order.
+    pub fn gaps(&self, range: Range<u64>) -> impl Iterator<Item = Range<u64>> {
+        let known = self.ranges[self.first_ending_after(range.start)..].iter();
+        let starts = known.clone().map(|known| known.start).chain([range.end]);
+        let ends = [range.start].into_iter().chain(known.map(|known| known.end));
+        ends.zip(starts)
+            .take_while(move |(end, _)| *end < range.end)
+            .map(move |(end, start)| end..start.min(range.end))
+            .filter(|gap| gap.start < gap.end)
+    }
+
     /// Adds one number; true if it was not in the set.
     #[inline]
     pub fn insert_one(&mut self, value: u64) -> bool {
@@ -269,6 +280,11 @@ mod tests {
                 prop_assert!(all.iter().all(|r| r.start < r.end));
                 prop_assert!(all.windows(2).all(|w| w[0].end < w[1].start));
                 prop_assert!(all.iter().all(|r| set.contains_range(r.clone())));
+                for start in [0, 7, 30] {
+                    let gaps: Vec<_> = set.gaps(start..50).flatten().collect();
+                    let expected: Vec<_> = (start..50).filter(|n| !model.contains(n)).collect();
+                    prop_assert_eq!(gaps, expected);
+                }
             }
         }
     }

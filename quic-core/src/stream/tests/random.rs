@@ -62,13 +62,7 @@ impl Actor {
                     }
                 }
                 StreamEvent::SendClosed { id, outcome } => {
-                    // The peer may stop a stream before it is accepted.
-                    if !self.uses.contains_key(&id) {
-                        while let Some(id) = self.end.streams.accept(id.dir()) {
-                            self.new_use(id);
-                        }
-                    }
-                    let of = self.uses.get_mut(&id).unwrap();
+                    let of = self.uses.get_mut(&id).expect("it was accepted before");
                     assert_eq!(of.outcome.replace(outcome), None, "{id} ends once");
                     of.send_done = true;
                 }
