@@ -496,6 +496,19 @@ fn old_packets_do_not_open_a_second_recovery_period_after_the_first() {
 }
 
 #[test]
+fn packets_from_before_the_recovery_period_do_not_grow_the_window() {
+    let mut rig = Rig::confirmed(100 * MS);
+    rig.path.on_send_limited();
+    let sent = rig.send_many(Data, 40);
+    rig.pass(100 * MS);
+    rig.ack(Data, &[sent[3]..=sent[3]]);
+    let reduced = rig.window();
+    rig.ack(Data, &[sent[4]..=sent[39]]);
+    assert_eq!((rig.out.acked.len(), rig.window()), (36, reduced));
+    assert!(rig.path.is_in_recovery());
+}
+
+#[test]
 fn entering_recovery_lets_one_datagram_out_beyond_the_window() {
     let mut rig = Rig::confirmed(100 * MS);
     let fill = rig.window() / 1200;
