@@ -359,7 +359,6 @@ impl OneRttKeys {
     }
 
     #[cfg(test)]
-    #[allow(dead_code)]
     pub(super) fn pretend_sealed(&mut self, packets: u64) {
         self.local.packet.sealed = packets;
     }

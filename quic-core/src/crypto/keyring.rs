@@ -271,13 +271,11 @@ impl Keyring {
     }
 
     #[cfg(test)]
-    #[allow(dead_code)]
     pub(super) fn pretend_auth_failures(&mut self, packets: u64) {
         self.auth_failures = packets;
     }
 
     #[cfg(test)]
-    #[allow(dead_code)]
     pub(super) fn pretend_sealed(&mut self, packets: u64) {
         self.one_rtt.as_mut().unwrap().pretend_sealed(packets);
     }
