@@ -21,8 +21,10 @@
 //! * [`recovery`] remembers sent packets and finds out what became of them.
 //! * [`stream`] is all streams of a connection: their states, data, flow control and turns.
 //! * [`cid`] is the connection IDs that each side has issued, until they are given back.
+//! * `space` is what was received in each packet number space, and its CRYPTO stream.
 //! * [`path`] is what belongs to one network path, and the border types of a datagram.
 //! * [`config`] is what can be set, checked before it is used.
+//! * [`connection`] moves packets through all of the above: a datagram in, a datagram out.
 
 #![forbid(unsafe_code)]
 
@@ -46,10 +48,15 @@ pub mod recovery;
 
 pub mod stream;
 
+mod space;
+
 pub mod cid;
+
 pub mod path;
 
 pub mod config;
+
+pub mod connection;
 
 #[doc(hidden)]
 pub mod fuzz;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::error::ConfigError;
+use crate::observe::{ConnectionInfo, ObserverFactories, Observers};
 use crate::path::MIN_MAX_DATAGRAM;
 use crate::recovery::{MAX_DATAGRAM_SIZE, RecoveryConfig};
 use crate::stream::StreamConfig;
@@ -42,6 +43,7 @@ pub struct TransportConfig {
     active_connection_id_limit: u64,
     streams: StreamConfig,
     recovery: RecoveryConfig,
+    observers: ObserverFactories,
 }
 
 impl Default for TransportConfig {
@@ -54,6 +56,7 @@ impl Default for TransportConfig {
             active_connection_id_limit: 4,
             streams: StreamConfig::default(),
             recovery: RecoveryConfig::default(),
+            observers: ObserverFactories::default(),
         }
     }
 }
@@ -97,6 +100,11 @@ impl TransportConfig {
     /// Congestion control, datagram size, ECN.
     pub fn recovery(&self) -> &RecoveryConfig {
         &self.recovery
+    }
+
+    /// Who listens to a new connection.
+    pub(crate) fn observers(&self, connection: &ConnectionInfo) -> Observers {
+        self.observers.observers(connection)
     }
 
     /// What the peer is told of these settings. Connection IDs and the reset token are not settings

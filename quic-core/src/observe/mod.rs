@@ -56,6 +56,28 @@ pub struct ConnectionInfo {
 /// Makes the observer of a new connection, or `None` if nobody wants to hear of it.
 pub type ObserverFactory = Arc<dyn Fn(&ConnectionInfo) -> Option<Box<dyn Observer>> + Send + Sync>;
 
+/// Makes the observers of each new connection.
+#[derive(Clone, Default)]
+pub struct ObserverFactories(Vec<ObserverFactory>);
+
+impl ObserverFactories {
+    /// Adds one more listener to each new connection.
+    pub fn add(&mut self, factory: ObserverFactory) {
+        self.0.push(factory);
+    }
+
+    /// The observers of `connection`.
+    pub fn observers(&self, connection: &ConnectionInfo) -> Observers {
+        Observers::new(self.0.iter().filter_map(|factory| factory(connection)).collect())
+    }
+}
+
+impl fmt::Debug for ObserverFactories {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ObserverFactories({})", self.0.len())
+    }
+}
+
 /// Everyone who listens to one connection, and its counters.
 #[derive(Default)]
 pub struct Observers {

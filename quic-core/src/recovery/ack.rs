@@ -3,6 +3,7 @@
 use std::ops::RangeInclusive;
 use std::time::{Duration, Instant};
 
+use super::Recovery;
 use super::ecn::EcnFinding;
 use super::loss::{Detection, Period};
 use super::mtu::BASE_DATAGRAM_SIZE;
@@ -10,10 +11,10 @@ use super::outcome::{AckOutcome, HandshakeStage, RecoveryContext};
 use super::path::PathRecovery;
 use super::sent::{PacketKind, SentPacket};
 use super::space::Space;
-use super::{Recovery, SpaceId};
 use crate::congestion::{AckPosition, AckedBatch, CongestionCause};
 use crate::error::TransportError;
 use crate::wire::PacketNumber;
+use crate::wire::SpaceId;
 use crate::wire::frame::EcnCounts;
 
 /// Persistent congestion is the loss of everything for this many probe timeouts

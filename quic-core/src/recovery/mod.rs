@@ -33,34 +33,9 @@ pub use rtt::{GRANULARITY, INITIAL_RTT, RttEstimator};
 pub use sent::{PacketKind, SentPacket};
 
 use crate::util::Rng;
-use crate::wire::{PacketNumber, Side};
+use crate::wire::{PacketNumber, Side, SpaceId};
 use pto::PtoBackoff;
 use space::Space;
-
-/// A packet number space (RFC 9000 section 12.3).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum SpaceId {
-    /// Initial packets.
-    Initial,
-    /// Handshake packets.
-    Handshake,
-    /// 0-RTT and 1-RTT packets.
-    Data,
-}
-
-impl SpaceId {
-    /// All spaces, in the order of the handshake.
-    pub const ALL: [Self; 3] = [Self::Initial, Self::Handshake, Self::Data];
-
-    /// 0, 1 or 2.
-    pub const fn index(self) -> usize {
-        match self {
-            Self::Initial => 0,
-            Self::Handshake => 1,
-            Self::Data => 2,
-        }
-    }
-}
 
 /// Loss recovery of a connection: the packets of all spaces and the probe timeout.
 #[derive(Debug)]
@@ -96,6 +71,13 @@ impl<C> Recovery<C> {
     /// True if `space` has packets in flight that the peer must acknowledge.
     pub fn has_ack_eliciting_in_flight(&self, space: SpaceId) -> bool {
         self.spaces[space.index()].ledger.has_ack_eliciting()
+    }
+
+    /// The packets of `space` that are in flight and must be acknowledged, the oldest first: what a
+    /// probe had best repeat.
+    pub fn in_flight(&self, space: SpaceId) -> impl Iterator<Item = &SentPacket<C>> {
+        let packets = self.spaces[space.index()].ledger.outstanding();
+        packets.filter(|packet| packet.kind.is_ack_eliciting())
     }
 
     /// A packet was sent on `path` with the number that

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use super::SpaceId;
 use super::ecn::EcnChange;
 use super::sent::SentPacket;
 use crate::congestion::CongestionCause;
 use crate::wire::PacketNumber;
+use crate::wire::SpaceId;
 
 /// How far the handshake is, as far as timers care.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,12 +2,13 @@
 
 use std::time::{Duration, Instant};
 
+use super::Recovery;
 use super::mtu::BASE_DATAGRAM_SIZE;
 use super::outcome::{AckOutcome, Amplification, HandshakeStage, RecoveryContext, TimeoutAction};
 use super::path::PathRecovery;
 use super::rtt::RttEstimator;
 use super::sent::Slot;
-use super::{Recovery, SpaceId};
+use crate::wire::SpaceId;
 
 /// Doublings of the probe timeout beyond this are longer than any idle timeout.
 const MAX_BACKOFF: u32 = 16;

@@ -189,7 +189,6 @@ impl<C> SentLedger<C> {
     }
 
     /// All packets whose fate is open.
-    #[cfg(test)]
     pub(super) fn outstanding(&self) -> impl Iterator<Item = &SentPacket<C>> {
         self.slots.iter().filter_map(|slot| match slot {
             Slot::Outstanding(packet) => Some(packet),

@@ -4,7 +4,6 @@ use std::collections::VecDeque;
 use std::ops::RangeInclusive;
 use std::time::{Duration, Instant};
 
-use super::SpaceId;
 use super::ecn::EcnLedger;
 use super::loss::{self, Criteria, Detection, LossRow, PACKET_THRESHOLD};
 use super::path::PathRecovery;
@@ -12,6 +11,7 @@ use super::sent::{SentLedger, SentPacket};
 use crate::error::Violation;
 use crate::util::Rng;
 use crate::wire::PacketNumber;
+use crate::wire::SpaceId;
 
 /// Lost packets of which a late acknowledgement is noticed.
 const REMEMBERED_LOSSES: usize = 64;

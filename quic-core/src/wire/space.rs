@@ -15,8 +15,17 @@ pub enum SpaceId {
 }
 
 impl SpaceId {
-    /// All spaces, in the order in which a connection goes through them: `id as usize` is the index.
+    /// All spaces, in the order in which a connection goes through them.
     pub const ALL: [Self; 3] = [Self::Initial, Self::Handshake, Self::Data];
+
+    /// 0, 1 or 2, in the order of [`ALL`](Self::ALL).
+    pub const fn index(self) -> usize {
+        match self {
+            Self::Initial => 0,
+            Self::Handshake => 1,
+            Self::Data => 2,
+        }
+    }
 }
 
 impl fmt::Display for SpaceId {

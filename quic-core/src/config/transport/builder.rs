@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::TransportConfig;
 use crate::config::ConfigError;
 use crate::congestion::CongestionAlgorithm;
+use crate::observe::ObserverFactory;
 
 /// Builds a [`TransportConfig`].
 #[derive(Clone, Debug)]
@@ -153,6 +154,14 @@ impl TransportConfigBuilder {
     /// losses in short queues and costs timers. Default true.
     pub fn pacing(mut self, enabled: bool) -> Self {
         self.config.recovery.pacing = enabled;
+        self
+    }
+
+    /// Adds someone who listens to the events of each connection: `factory` is called once per
+    /// connection. What listens is called for every packet; with nobody listening, events cost
+    /// nothing.
+    pub fn observer(mut self, factory: ObserverFactory) -> Self {
+        self.config.observers.add(factory);
         self
     }
 

@@ -1,0 +1,119 @@
+//! What the owner of a connection calls and hears, beside moving datagrams and time.
+
+use std::time::Instant;
+
+use bytes::Bytes;
+
+use super::state::State;
+use super::{Connection, RouteChange};
+use crate::error::ConnectionError;
+use crate::observe::Stats;
+use crate::stream::{StreamEvent, Streams};
+use crate::wire::SpaceId;
+use crate::wire::{ApplicationErrorCode, Side};
+
+/// Something the owner of a connection should know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ConnectionEvent {
+    /// The TLS handshake is complete: the peer is who it says, data can be exchanged.
+    Connected,
+    /// Both sides know that the handshake is complete (RFC 9001 section 4.1.2).
+    HandshakeConfirmed,
+    /// Something happened to a stream.
+    Stream(StreamEvent),
+    /// The connection ended; nothing follows.
+    Closed(ConnectionError),
+}
+
+/// What the handshake agreed on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HandshakeData {
+    /// The application protocol chosen by ALPN.
+    pub alpn: Option<Vec<u8>>,
+    /// The server name that the client asked for.
+    pub server_name: Option<String>,
+}
+
+impl Connection {
+    /// The next event, in the order in which things happened.
+    pub fn poll_event(&mut self) -> Option<ConnectionEvent> {
+        if let Some(event) = self.events.pop_front() {
+            return Some(event);
+        }
+        self.streams.poll_event().map(ConnectionEvent::Stream)
+    }
+
+    /// The next change to what must be routed here.
+    pub fn poll_route(&mut self) -> Option<RouteChange> {
+        self.routes.pop_front()
+    }
+
+    /// The streams of the connection: open, accept, write, read, reset, stop.
+    pub fn streams(&mut self) -> &mut Streams {
+        &mut self.streams
+    }
+
+    /// Closes the connection at once with the application's error `code` and `reason`, which is
+    /// cut to what fits a packet (RFC 9000 section 10.2). Data not yet delivered is lost.
+    pub fn close(&mut self, now: Instant, code: ApplicationErrorCode, reason: Bytes) {
+        self.close_phrase = reason;
+        self.end(now, ConnectionError::LocallyClosed(code));
+    }
+
+    /// Sends a PING: the peer acknowledges it if it is there. Nothing before the handshake is done.
+    pub fn ping(&mut self) {
+        if let Some(space) = self.space_mut(SpaceId::Data) {
+            space.ping = true;
+        }
+    }
+
+    /// Whether this end is the client or the server.
+    pub fn side(&self) -> Side {
+        self.side
+    }
+
+    /// The address of the peer on the path in use.
+    pub fn remote_address(&self) -> std::net::SocketAddr {
+        self.path.remote()
+    }
+
+    /// True until TLS has completed.
+    pub fn is_handshaking(&self) -> bool {
+        self.state.is_handshaking()
+    }
+
+    /// True once both sides know that the handshake is complete.
+    pub fn is_confirmed(&self) -> bool {
+        self.state.is_confirmed()
+    }
+
+    /// True from the first close on, by whichever side.
+    pub fn is_closed(&self) -> bool {
+        !self.state.is_open()
+    }
+
+    /// True when nothing is left to do and the connection can be dropped.
+    pub fn is_drained(&self) -> bool {
+        matches!(self.state, State::Drained)
+    }
+
+    /// Why the connection ended, once it has.
+    pub fn close_reason(&self) -> Option<&ConnectionError> {
+        self.close_reason.as_ref()
+    }
+
+    /// What the handshake agreed on, as far as it is known.
+    pub fn handshake_data(&self) -> HandshakeData {
+        HandshakeData {
+            alpn: self.session.alpn().map(<[u8]>::to_vec),
+            server_name: self.session.server_name(),
+        }
+    }
+
+    /// Counters and present values.
+    pub fn stats(&self) -> Stats {
+        let mut stats = self.observers.stats.clone();
+        stats.path = self.path.recovery.metrics();
+        stats
+    }
+}

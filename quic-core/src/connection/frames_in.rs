@@ -1,0 +1,116 @@
+//! The frames of an opened packet, each to the state that owns it. Mirror of `frames_out`.
+
+use std::time::Instant;
+
+use bytes::Bytes;
+
+use super::recv::Opened;
+use super::{Connection, RouteChange};
+use crate::error::{TransportError, Violation};
+use crate::path::Retention;
+use crate::wire::Side;
+use crate::wire::frame::{Frame, Frames, NewConnectionId, RetireConnectionId};
+
+impl Connection {
+    /// Processes all frames of a packet; true if one of them is ack-eliciting.
+    // req 9000-12.4-290
+    pub(super) fn process_payload(
+        &mut self,
+        now: Instant,
+        packet: &Opened,
+    ) -> Result<bool, TransportError> {
+        if packet.payload.is_empty() {
+            return Err(TransportError::new(Violation::PacketEmpty));
+        }
+        let mut ack_eliciting = false;
+        // req 9000-12.4-291
+        for frame in Frames::new(&packet.payload, packet.packet_type) {
+            let frame = frame?;
+            ack_eliciting |= frame.ty().is_ack_eliciting();
+            self.process_frame(now, packet, &frame).map_err(|error| error.in_frame(frame.ty()))?;
+            if !self.state.is_open() {
+                break;
+            }
+        }
+        Ok(ack_eliciting)
+    }
+
+    fn process_frame(
+        &mut self,
+        now: Instant,
+        packet: &Opened,
+        frame: &Frame<'_>,
+    ) -> Result<(), TransportError> {
+        match frame {
+            Frame::Padding(_) | Frame::Ping => Ok(()),
+            Frame::Ack(ack) => self.on_ack(now, packet, ack),
+            Frame::Crypto(crypto) => self.on_crypto(now, packet.space, crypto),
+            Frame::Stream(stream) => {
+                let data = match packet.retention {
+                    Retention::Share => packet.payload.slice_ref(stream.data),
+                    Retention::Copy => Bytes::copy_from_slice(stream.data),
+                };
+                self.streams.on_stream(stream, data, packet.retention)
+            }
+            Frame::ResetStream(reset) => self.streams.on_reset_stream(reset),
+            Frame::StopSending(stop) => self.streams.on_stop_sending(stop),
+            Frame::MaxData(max) => self.streams.on_max_data(max),
+            Frame::MaxStreamData(max) => self.streams.on_max_stream_data(max),
+            Frame::MaxStreams(max) => self.streams.on_max_streams(max),
+            Frame::DataBlocked(blocked) => self.streams.on_data_blocked(blocked),
+            Frame::StreamDataBlocked(blocked) => self.streams.on_stream_data_blocked(blocked),
+            Frame::StreamsBlocked(blocked) => self.streams.on_streams_blocked(blocked),
+            Frame::NewConnectionId(new) => self.on_new_connection_id(new),
+            Frame::RetireConnectionId(retire) => self.on_retire_connection_id(packet, retire),
+            Frame::PathChallenge(challenge) => {
+                self.path.on_challenge(challenge.data);
+                Ok(())
+            }
+            // No challenge of ours is outstanding: nothing can match (RFC 9000 section 19.18).
+            Frame::PathResponse(_) => Ok(()),
+            // req 9000-19.7-445
+            Frame::NewToken(_) if self.side == Side::Server => {
+                Err(TransportError::new(Violation::NewTokenAtServer))
+            }
+            Frame::NewToken(_) => Ok(()),
+            Frame::HandshakeDone => self.on_handshake_done(now),
+            Frame::ConnectionClose(close) => {
+                self.on_connection_close(now, close);
+                Ok(())
+            }
+        }
+    }
+}
+
+impl Connection {
+    fn on_new_connection_id(&mut self, frame: &NewConnectionId) -> Result<(), TransportError> {
+        let Some(switched) = self.remote_ids.on_new(frame)? else { return Ok(()) };
+        if let Some(token) = switched.old_token {
+            self.routes.push_back(RouteChange::PeerResetTokenRetired(token));
+        }
+        if let Some(token) = switched.new_token {
+            self.routes.push_back(RouteChange::PeerResetToken(token));
+        }
+        Ok(())
+    }
+
+    fn on_retire_connection_id(
+        &mut self,
+        packet: &Opened,
+        frame: &RetireConnectionId,
+    ) -> Result<(), TransportError> {
+        let retired = self.local_ids.on_retire(frame.sequence_number, packet.dcid)?;
+        if let Some(id) = retired {
+            self.routes.push_back(RouteChange::Retired(id));
+            self.issue_connection_ids();
+        }
+        Ok(())
+    }
+
+    /// Makes as many connection IDs as the peer should have in stock.
+    pub(super) fn issue_connection_ids(&mut self) {
+        while let Some(id) = self.local_ids.issue(&mut self.rng) {
+            self.routes.push_back(RouteChange::Issued(id));
+        }
+    }
+}

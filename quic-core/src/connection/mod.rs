@@ -1,0 +1,138 @@
+//! One QUIC connection, both roles: the verbs that move packets through the state below.
+//!
+//! | file | what it does | its mirror |
+//! |---|---|---|
+//! | `recv` | a datagram in: split, open, check, hand over | `send` |
+//! | `frames_in` | frames of an opened packet to the state that owns them | `frames_out` |
+//! | `acked` | what we sent was acknowledged or lost | |
+//! | `handshake` | CRYPTO data to TLS and back, keys, transport parameters | |
+//! | `timers` | every deadline, and what happens when it passes | |
+//! | `close` | closing, draining, and why | |
+//! | `api` | what the application calls | |
+//!
+//! The state itself lives in the rooms below (`space`, `stream`, `recovery`, `crypto`, `cid`, `path`),
+//! each of which returns outcomes; none of them sees a [`Connection`]. There is no clock and no
+//! socket here: time and datagrams are handed in, datagrams and deadlines are asked for.
+//!
+//! # Driving a connection
+//!
+//! After each [`Connection::recv`], [`Connection::handle_timeout`] or application call: take events
+//! with [`Connection::poll_event`], send what [`Connection::poll_transmit`] writes until it returns
+//! `None`, and wait until [`Connection::timeout`] at most. [`crate::endpoint::Endpoint`] does this
+//! for many connections at once.
+
+mod acked;
+mod api;
+mod close;
+mod frames_in;
+mod frames_out;
+mod handshake;
+mod recv;
+mod send;
+mod sent_frame;
+mod setup;
+mod state;
+mod timers;
+
+pub use api::{ConnectionEvent, HandshakeData};
+pub use setup::{ConnectionSetup, Role};
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+
+use crate::cid::{LocalIds, RemoteIds};
+use crate::config::TransportConfig;
+use crate::crypto::{Keyring, Session};
+use crate::error::ConnectionError;
+use crate::observe::Observers;
+use crate::path::Path;
+use crate::recovery::{AckOutcome, Recovery};
+use crate::space::PacketSpace;
+use crate::stream::Streams;
+use crate::util::rng::Rng;
+use crate::wire::{ConnectionId, ResetToken, Side, SpaceId, Version};
+
+use handshake::Handshake;
+use recv::Undecryptable;
+use sent_frame::SentFrames;
+use state::State;
+use timers::Deadlines;
+
+/// A change to what the endpoint must route to this connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RouteChange {
+    /// Packets with this Destination Connection ID belong to the connection from now on.
+    Issued(ConnectionId),
+    /// The peer retired this connection ID.
+    Retired(ConnectionId),
+    /// A datagram that ends in this token is a stateless reset of the connection.
+    PeerResetToken(ResetToken),
+    /// The token belongs to a connection ID that is no longer used.
+    PeerResetTokenRetired(ResetToken),
+}
+
+/// A QUIC connection (RFC 9000 section 5), driven by its owner; see the module documentation.
+pub struct Connection {
+    side: Side,
+    version: Version,
+    config: Arc<TransportConfig>,
+    rng: Rng,
+    observers: Observers,
+    state: State,
+    handshake: Handshake,
+    session: Session,
+    keys: Keyring,
+    /// `None` once the space was discarded.
+    spaces: [Option<PacketSpace>; 3],
+    recovery: Recovery<SentFrames>,
+    path: Path,
+    local_ids: LocalIds,
+    remote_ids: RemoteIds,
+    streams: Streams,
+    deadlines: Deadlines,
+    undecryptable: Undecryptable,
+    events: VecDeque<ConnectionEvent>,
+    routes: VecDeque<RouteChange>,
+    /// Why the connection ended or is ending, once it is.
+    close_reason: Option<ConnectionError>,
+    /// The application's reason phrase, when it closed.
+    close_phrase: Bytes,
+    /// Reused for each acknowledgement and each loss: no allocation in steady state.
+    ack_outcome: AckOutcome<SentFrames>,
+}
+
+impl Connection {
+    fn space(&self, id: SpaceId) -> Option<&PacketSpace> {
+        self.spaces[id.index()].as_ref()
+    }
+
+    fn space_mut(&mut self, id: SpaceId) -> Option<&mut PacketSpace> {
+        self.spaces[id.index()].as_mut()
+    }
+
+    /// Puts away a packet-number space with its keys: nothing of it is sent or accepted again.
+    fn discard_space(&mut self, now: Instant, id: SpaceId) {
+        if self.spaces[id.index()].take().is_none() {
+            return;
+        }
+        self.keys.discard(id);
+        self.recovery.discard_space(now, id, &mut self.path.recovery);
+        self.observers.emit(now, || crate::observe::Event::KeyDiscarded { space: id });
+    }
+}
+
+impl std::fmt::Debug for Connection {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Connection")
+            .field("side", &self.side)
+            .field("state", &self.state)
+            .field("remote", &self.path.remote())
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;

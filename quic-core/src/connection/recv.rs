@@ -1,0 +1,290 @@
+//! A datagram in: split into packets, each opened, checked, and its frames handed over.
+
+use std::time::Instant;
+
+use bytes::{Bytes, BytesMut};
+
+use super::Connection;
+use super::state::State;
+use crate::crypto::{KeyUpdateProgress, OpenError};
+use crate::error::{ConnectionError, Discard};
+use crate::observe::Event;
+use crate::path::{DatagramMeta, Ecn, Retention};
+use crate::wire::SpaceId;
+use crate::wire::header::{Header, PartialHeader};
+use crate::wire::{ConnectionId, PacketNumber, PacketType, ResetToken, Side};
+
+/// Packets kept for which keys may still come; more are dropped and sent again by the peer.
+const MAX_UNDECRYPTABLE: usize = 8;
+/// A datagram that carries an Initial packet has at least this size (RFC 9000 section 14.1).
+pub(super) const MIN_INITIAL_DATAGRAM: usize = 1200;
+
+/// Old keys stay this many probe timeouts after a key update, for packets that were overtaken.
+// req 9001-6.5-082, 9001-6.5-083
+const KEY_UPDATE_PTOS: u32 = 3;
+
+/// Packets that arrived before their keys.
+// req 9001-4.1.4-008
+pub(super) type Undecryptable = Vec<(DatagramMeta, BytesMut)>;
+
+/// An opened packet on its way to the frames.
+#[derive(Debug)]
+pub(super) struct Opened {
+    pub(super) space: SpaceId,
+    pub(super) packet_type: PacketType,
+    pub(super) packet_number: PacketNumber,
+    pub(super) dcid: ConnectionId,
+    pub(super) retention: Retention,
+    pub(super) ecn: Option<Ecn>,
+    /// How many key updates precede the keys that opened it.
+    pub(super) key_generation: u64,
+    pub(super) payload: Bytes,
+}
+
+/// A packet that was not processed: why, and its length in bytes.
+type Dropped = (Discard, usize);
+
+impl Connection {
+    /// Processes one UDP datagram that belongs to this connection.
+    ///
+    /// `datagram` is decrypted in place; with [`Retention::Share`] streams may keep slices of it.
+    /// Whatever cannot be understood is dropped and visible as an event; a protocol violation ends
+    /// the connection, see [`Connection::poll_event`].
+    pub fn recv(
+        &mut self,
+        now: Instant,
+        meta: &DatagramMeta,
+        datagram: BytesMut,
+        retention: Retention,
+    ) {
+        let len = datagram.len();
+        self.observers.stats.on_datagram_received(len);
+        self.observers.emit(now, || Event::DatagramReceived { len });
+        match &mut self.state {
+            State::Drained | State::Draining { .. } => return,
+            State::Closing(closing) => {
+                self.path.on_datagram_received(datagram.len());
+                return closing.on_packet();
+            }
+            State::Handshaking | State::Established | State::Confirmed => {}
+        }
+        if !self.path.carries(meta) {
+            return self.drop_packet(now, Discard::PathUnknown, datagram.len());
+        }
+        self.path.on_datagram_received(datagram.len());
+        self.recv_datagram(now, meta, datagram, retention);
+        self.retry_undecryptable(now);
+    }
+
+    /// Takes the coalesced packets apart (RFC 9000 section 12.2).
+    // req 9000-12.2-277, 9000-12.2-281, 9000-12.2-282, 9000-12.2-283
+    fn recv_datagram(
+        &mut self,
+        now: Instant,
+        meta: &DatagramMeta,
+        mut datagram: BytesMut,
+        retention: Retention,
+    ) {
+        let size = datagram.len();
+        let reset_token = trailing_token(&datagram);
+        let mut first_dcid = None;
+        while !datagram.is_empty() && self.state.is_open() {
+            let header = match self.read_header(now, &datagram) {
+                Ok(header) => header,
+                Err(discard) => return self.drop_packet(now, discard, datagram.len()),
+            };
+            let packet = datagram.split_to(header.packet_len);
+            if *first_dcid.get_or_insert(header.dcid) != header.dcid {
+                self.drop_packet(now, Discard::ConnectionIdMismatch, packet.len());
+                continue;
+            }
+            let outcome = self.recv_packet(now, meta, &header, packet, size, retention);
+            if let Err((discard, len)) = outcome {
+                // req 9000-10.3.1-257, 9000-10.3.1-260
+                let is_first = len + datagram.len() == size;
+                if is_first && reset_token.is_some_and(|t| self.remote_ids.is_reset_token(&t)) {
+                    return self.drain(now, ConnectionError::Reset);
+                }
+                self.drop_packet(now, discard, len);
+            }
+        }
+    }
+
+    fn recv_packet(
+        &mut self,
+        now: Instant,
+        meta: &DatagramMeta,
+        header: &PartialHeader,
+        mut packet: BytesMut,
+        datagram_size: usize,
+        retention: Retention,
+    ) -> Result<(), Dropped> {
+        let len = packet.len();
+        let space = self.admit(header, datagram_size).map_err(|d| (d, len))?;
+        if !self.keys.can_open(space) {
+            let kept = self.keep_undecryptable(now, space, meta, header, packet);
+            return kept.map_err(|discard| (discard, len));
+        }
+        let largest = self.space(space).and_then(|space| space.received.largest());
+        let opened = match self.keys.open(now, header, &mut packet, largest) {
+            Ok(opened) => opened,
+            Err(OpenError::Discard(discard)) => return Err((discard, len)),
+            Err(OpenError::Transport(error)) => {
+                self.close_with_error(now, error);
+                return Ok(());
+            }
+        };
+        if opened.key_update != KeyUpdateProgress::None {
+            let at = now + self.probe_timeout(SpaceId::Data) * KEY_UPDATE_PTOS;
+            self.keys.discard_previous_at(at);
+            let generation = opened.key_generation;
+            self.observers.stats.key_updates = generation;
+            self.observers.emit(now, || Event::KeyUpdated { generation });
+        }
+        let number = opened.packet_number;
+        let Some(state) = self.space(space) else { return Err((Discard::KeysDiscarded, len)) };
+        // req 9000-12.3-287, 9000-12.3-288
+        if state.received.is_duplicate(number) {
+            return Err((Discard::Duplicate, len));
+        }
+        let opened = Opened {
+            space,
+            packet_type: header.kind,
+            packet_number: number,
+            dcid: header.dcid,
+            retention,
+            ecn: meta.ecn,
+            key_generation: opened.key_generation,
+            payload: packet.freeze().slice(opened.payload),
+        };
+        self.on_packet_opened(now, header, &opened, len);
+        Ok(())
+    }
+
+    /// Reads what the next packet of a datagram says without keys. Version Negotiation ends the
+    /// attempt right here; everything else that carries no frames is dropped.
+    fn read_header(&mut self, now: Instant, datagram: &[u8]) -> Result<PartialHeader, Discard> {
+        match Header::decode(datagram, self.local_ids.len())? {
+            Header::Protected(header) => Ok(header),
+            Header::VersionNegotiation(packet) => {
+                Err(self.on_version_negotiation(now, packet.versions))
+            }
+            // Retry is not asked for yet: this client has nothing to do with one.
+            Header::Retry(_) if self.side == Side::Server => Err(Discard::RetryAtServer),
+            Header::Retry(_) => Err(Discard::RetryLate),
+            // req 9000-5.2.1-064
+            Header::UnknownVersion(_) => Err(Discard::VersionUnexpected),
+        }
+    }
+
+    /// Decides by the unprotected part of the header whether the packet can be ours, and which
+    /// space it belongs to.
+    fn admit(&self, header: &PartialHeader, datagram_size: usize) -> Result<SpaceId, Discard> {
+        let space = match header.kind {
+            PacketType::OneRtt => return Ok(SpaceId::Data),
+            PacketType::Initial => SpaceId::Initial,
+            PacketType::Handshake => SpaceId::Handshake,
+            PacketType::ZeroRtt => return Err(Discard::ZeroRttRejected),
+            PacketType::Retry | PacketType::VersionNegotiation => {
+                unreachable!("these have headers of their own")
+            }
+        };
+        // req 9000-5.2.1-064
+        if header.version != self.version {
+            return Err(Discard::VersionUnexpected);
+        }
+        // req 9000-7.2-087, 9000-7.2-090
+        if !self.handshake.accepts_scid(header.scid) {
+            return Err(Discard::SourceConnectionIdChanged);
+        }
+        match (space, self.side) {
+            // req 9000-14.1-351
+            (SpaceId::Initial, Side::Server) if datagram_size < MIN_INITIAL_DATAGRAM => {
+                Err(Discard::InitialTooSmall)
+            }
+            // req 9000-17.2.2-391
+            (SpaceId::Initial, Side::Client) if !header.token.is_empty() => {
+                Err(Discard::TokenFromServer)
+            }
+            _ => Ok(space),
+        }
+    }
+
+    /// Keeps a packet whose keys may still come; 1-RTT packets wait for the end of the handshake.
+    // req 9001-4.1.4-008, 9001-5.7-056, 9001-5.7-057, 9001-5.7-060
+    fn keep_undecryptable(
+        &mut self,
+        now: Instant,
+        space: SpaceId,
+        meta: &DatagramMeta,
+        header: &PartialHeader,
+        packet: BytesMut,
+    ) -> Result<(), Discard> {
+        if self.space(space).is_none() {
+            return Err(Discard::KeysDiscarded);
+        }
+        if !self.state.is_handshaking() || self.undecryptable.len() >= MAX_UNDECRYPTABLE {
+            return Err(Discard::KeysMissing);
+        }
+        // A copy: what waits must not pin a receive buffer.
+        let (packet_type, len) = (header.kind, packet.len());
+        self.observers.emit(now, || Event::PacketBuffered { packet_type, len });
+        self.undecryptable.push((*meta, BytesMut::from(&packet[..])));
+        Ok(())
+    }
+
+    /// Tries kept packets again when keys appeared since.
+    fn retry_undecryptable(&mut self, now: Instant) {
+        if self.undecryptable.is_empty() {
+            return;
+        }
+        let data_ready = self.keys.can_open(SpaceId::Data);
+        if !data_ready && !self.keys.can_open(SpaceId::Handshake) {
+            return;
+        }
+        for (meta, packet) in std::mem::take(&mut self.undecryptable) {
+            self.recv_datagram(now, &meta, packet, Retention::Copy);
+        }
+    }
+
+    /// The packet is authentic: it counts from here on, whatever its frames hold.
+    fn on_packet_opened(
+        &mut self,
+        now: Instant,
+        header: &PartialHeader,
+        opened: &Opened,
+        len: usize,
+    ) {
+        match opened.space {
+            SpaceId::Initial => self.on_first_initial(header.scid),
+            SpaceId::Handshake if self.side == Side::Server => {
+                // req 9001-4.9.1-031
+                self.path.on_address_validated();
+                self.discard_space(now, SpaceId::Initial);
+            }
+            SpaceId::Handshake | SpaceId::Data => {}
+        }
+        self.observers.packet_received(now, opened.packet_number, header, len, &opened.payload);
+        match self.process_payload(now, opened) {
+            Ok(ack_eliciting) => {
+                self.deadlines.on_packet_processed(now);
+                if let Some(space) = self.space_mut(opened.space) {
+                    space.on_packet_processed(now, opened.packet_number, ack_eliciting, opened.ecn);
+                }
+            }
+            Err(error) => self.close_with_error(now, error),
+        }
+    }
+
+    fn drop_packet(&mut self, now: Instant, reason: Discard, len: usize) {
+        self.observers.stats.on_packet_dropped(reason);
+        self.observers.emit(now, || Event::PacketDropped { reason, len });
+    }
+}
+
+/// The last 16 bytes of a datagram: what a stateless reset is recognised by. Taken before
+/// decryption in place could change them.
+fn trailing_token(datagram: &[u8]) -> Option<ResetToken> {
+    let (_, token) = datagram.split_last_chunk::<{ ResetToken::LEN }>()?;
+    Some(ResetToken::new(*token))
+}

@@ -1,0 +1,172 @@
+//! How a connection begins: keys for the first packets, transport parameters, TLS.
+
+use std::collections::VecDeque;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use super::Connection;
+use super::handshake::Handshake;
+use super::recv::Undecryptable;
+use super::state::State;
+use super::timers::Deadlines;
+use crate::cid::{Generator, LocalIds, RemoteIds};
+use crate::config::TransportConfig;
+use crate::crypto::{Keyring, ResetKey, Session};
+use crate::observe::{ConnectionInfo, Event, Initiator};
+use crate::path::Path;
+use crate::recovery::{AckOutcome, Recovery};
+use crate::space::{AckPolicy, PacketSpace};
+use crate::stream::Streams;
+use crate::util::rng::Rng;
+use crate::wire::transport_params::ReservedParameter;
+use crate::wire::{ConnectionId, Side, TransportParameters, Version};
+
+/// Which end this is, and what TLS needs to know for it.
+#[derive(Debug)]
+pub enum Role {
+    /// The one that begins.
+    Client {
+        /// TLS settings.
+        tls: Arc<rustls::ClientConfig>,
+        /// Who the server must prove to be.
+        server_name: rustls::pki_types::ServerName<'static>,
+    },
+    /// The one that is called.
+    Server {
+        /// TLS settings.
+        tls: Arc<rustls::ServerConfig>,
+        /// The Source Connection ID of the client's first Initial packet.
+        peer_initial_scid: ConnectionId,
+    },
+}
+
+/// Everything that a connection is made from.
+pub struct ConnectionSetup {
+    /// Which end this is.
+    pub role: Role,
+    /// The version to speak.
+    pub version: Version,
+    /// The Destination Connection ID of the client's first Initial packet.
+    pub original_dcid: ConnectionId,
+    /// The connection ID that we put into our first packets.
+    pub local_cid: ConnectionId,
+    /// The address of the peer.
+    pub remote: SocketAddr,
+    /// The address of ours that the peer sent to, if it is known.
+    pub local_ip: Option<IpAddr>,
+    /// Limits and timeouts.
+    pub config: Arc<TransportConfig>,
+    /// Makes further connection IDs.
+    pub cid_generator: Generator,
+    /// Makes the stateless reset tokens of our connection IDs.
+    pub reset_key: Arc<ResetKey>,
+    /// All randomness of the connection.
+    pub rng: Rng,
+}
+
+impl Connection {
+    /// Starts a connection. A client's first flight is ready to be sent; a server waits for the
+    /// client's Initial packet to be handed to [`Connection::recv`].
+    ///
+    /// # Errors
+    ///
+    /// If the TLS configuration cannot be used for QUIC.
+    pub fn new(now: Instant, setup: ConnectionSetup) -> Result<Self, rustls::Error> {
+        let mut setup = setup;
+        let side = match &setup.role {
+            Role::Client { .. } => Side::Client,
+            Role::Server { .. } => Side::Server,
+        };
+        let params = local_parameters(side, &setup);
+        let mut encoded = Vec::new();
+        let grease = setup.rng.array::<8>();
+        let reserved = ReservedParameter::new(u32::from(grease[0]), &grease[1..]);
+        params.encode(side, Some(reserved), &mut encoded);
+        let info = ConnectionInfo { side, original_dcid: setup.original_dcid };
+        let observers = setup.config.observers(&info);
+        let (session, peer_initial_scid) = match setup.role {
+            Role::Client { tls, server_name } => {
+                (Session::client(tls, server_name, encoded)?, None)
+            }
+            Role::Server { tls, peer_initial_scid } => {
+                (Session::server(tls, encoded)?, Some(peer_initial_scid))
+            }
+        };
+        let keys = Keyring::new(&setup.original_dcid, side);
+        let config = setup.config;
+        let data_acks = AckPolicy::new(config.max_ack_delay());
+        let remote_cid = peer_initial_scid.unwrap_or(setup.original_dcid);
+        let mut connection = Self {
+            side,
+            version: setup.version,
+            state: State::Handshaking,
+            handshake: Handshake::new(setup.original_dcid, peer_initial_scid),
+            session,
+            keys,
+            spaces: [
+                Some(PacketSpace::new(AckPolicy::new(Duration::ZERO))),
+                Some(PacketSpace::new(AckPolicy::new(Duration::ZERO))),
+                Some(PacketSpace::new(data_acks)),
+            ],
+            recovery: Recovery::new(now, side),
+            path: Path::new(now, side, setup.remote, setup.local_ip, config.recovery()),
+            local_ids: LocalIds::new(setup.local_cid, setup.cid_generator, setup.reset_key),
+            remote_ids: RemoteIds::new(remote_cid, config.active_connection_id_limit()),
+            streams: Streams::new(side, config.streams(), &mut setup.rng),
+            deadlines: Deadlines::new(now),
+            undecryptable: Undecryptable::new(),
+            events: VecDeque::new(),
+            routes: VecDeque::new(),
+            close_reason: None,
+            close_phrase: Bytes::new(),
+            ack_outcome: AckOutcome::default(),
+            observers,
+            rng: setup.rng,
+            config,
+        };
+        connection.announce(now);
+        connection
+            .observers
+            .emit(now, || Event::ParametersSet { initiator: Initiator::Local, params: &params });
+        if side == Side::Client
+            && let Err(error) = connection.advance_handshake(now)
+        {
+            connection.close_with_error(now, error);
+        }
+        Ok(connection)
+    }
+
+    /// Tells everyone who listens what the connection begins with.
+    fn announce(&mut self, now: Instant) {
+        let (local_cid, remote_cid) = (self.local_ids.initial(), self.remote_ids.active());
+        let remote = self.path.remote();
+        self.observers.emit(now, || Event::ConnectionStarted {
+            local: None,
+            remote,
+            local_cid,
+            remote_cid,
+        });
+        let recovery = &self.path.recovery;
+        self.observers.emit(now, || Event::RecoveryParametersSet {
+            congestion: recovery.congestion().name(),
+            initial_rtt: recovery.rtt.smoothed(),
+            max_datagram_size: recovery.max_datagram_size(),
+            initial_congestion_window: recovery.congestion().window(),
+        });
+    }
+}
+
+/// Our transport parameters: the configured limits, and what authenticates this handshake.
+// req 9000-7.3-091, 9001-8.2-103
+fn local_parameters(side: Side, setup: &ConnectionSetup) -> TransportParameters {
+    let mut params = setup.config.transport_parameters();
+    params.initial_source_connection_id = Some(setup.local_cid);
+    if side == Side::Server {
+        params.original_destination_connection_id = Some(setup.original_dcid);
+        params.stateless_reset_token = Some(setup.reset_key.token(&setup.local_cid));
+    }
+    params
+}

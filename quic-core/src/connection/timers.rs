@@ -1,0 +1,149 @@
+//! Every deadline of a connection, and what happens when it passes.
+
+use std::time::{Duration, Instant};
+
+use super::Connection;
+use super::state::State;
+use crate::error::ConnectionError;
+use crate::recovery::TimeoutAction;
+use crate::wire::SpaceId;
+
+/// The idle period is never shorter than this many probe timeouts (RFC 9000 section 10.1).
+const IDLE_PTOS: u32 = 3;
+
+/// Points in time from which deadlines follow.
+#[derive(Debug)]
+pub(super) struct Deadlines {
+    created: Instant,
+    /// Last packet processed, or first ack-eliciting packet sent since.
+    last_activity: Instant,
+    /// An ack-eliciting packet was sent since the last packet was received.
+    sent_since_received: bool,
+    /// The pacer holds data back until then.
+    pub(super) pacing: Option<Instant>,
+}
+
+impl Deadlines {
+    pub(super) fn new(now: Instant) -> Self {
+        Self { created: now, last_activity: now, sent_since_received: false, pacing: None }
+    }
+
+    pub(super) fn on_packet_processed(&mut self, now: Instant) {
+        self.last_activity = now;
+        self.sent_since_received = false;
+    }
+
+    pub(super) fn on_ack_eliciting_sent(&mut self, now: Instant) {
+        if !self.sent_since_received {
+            self.sent_since_received = true;
+            self.last_activity = now;
+        }
+    }
+}
+
+impl Connection {
+    /// When [`Connection::handle_timeout`] must be called at the latest, if nothing else happens.
+    pub fn timeout(&self) -> Option<Instant> {
+        match self.state {
+            State::Drained => return None,
+            State::Draining { until } => return Some(until),
+            State::Closing(closing) => return Some(closing.until),
+            State::Handshaking | State::Established | State::Confirmed => {}
+        }
+        let recovery = self.recovery.timeout(&self.recovery_context(), &self.path.recovery);
+        [
+            self.idle_deadline(),
+            self.handshake_deadline(),
+            self.keep_alive_deadline(),
+            recovery.map(|(at, _)| at),
+            self.space(SpaceId::Data).and_then(|space| space.acks.deadline()),
+            self.deadlines.pacing,
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+    }
+
+    /// Does what is due at `now`. Calling it early or twice does no harm.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        match self.state {
+            State::Drained => return,
+            // req 9000-10.2-225
+            State::Draining { until } | State::Closing(super::state::Closing { until, .. }) => {
+                if until <= now {
+                    self.state.on_abandon();
+                }
+                return;
+            }
+            State::Handshaking | State::Established | State::Confirmed => {}
+        }
+        if is_due(self.handshake_deadline(), now) {
+            return self.abandon(now, ConnectionError::HandshakeTimedOut);
+        }
+        if is_due(self.idle_deadline(), now) {
+            return self.abandon(now, ConnectionError::TimedOut);
+        }
+        if is_due(self.deadlines.pacing, now) {
+            self.deadlines.pacing = None;
+        }
+        if is_due(self.keep_alive_deadline(), now) {
+            self.ping();
+        }
+        if let Some(space) = self.space_mut(SpaceId::Data) {
+            space.acks.on_deadline(now);
+        }
+        self.on_recovery_timeout(now);
+    }
+
+    fn on_recovery_timeout(&mut self, now: Instant) {
+        let context = self.recovery_context();
+        let mut outcome = std::mem::take(&mut self.ack_outcome);
+        match self.recovery.on_timeout(now, &context, &mut self.path.recovery, &mut outcome) {
+            TimeoutAction::None => {}
+            TimeoutAction::LossDetected(space) => {
+                self.on_packets_lost(now, space, &mut outcome);
+                self.report(now, &outcome);
+            }
+            TimeoutAction::SendProbes { space, count } => {
+                self.observers.stats.probe_timeouts += 1;
+                self.arm_probes(space, count);
+                self.report(now, &outcome);
+            }
+        }
+        self.ack_outcome = outcome;
+    }
+
+    /// The idle timeout: both sides' values, the smaller, but not below three probe timeouts.
+    // req 9000-10.1-220
+    fn idle_deadline(&self) -> Option<Instant> {
+        let period = self.idle_timeout()?;
+        let floor = self.probe_timeout(SpaceId::Data) * IDLE_PTOS;
+        Some(self.deadlines.last_activity + period.max(floor))
+    }
+
+    fn idle_timeout(&self) -> Option<Duration> {
+        let ours = self.config.max_idle_timeout();
+        let theirs = self.handshake.peer_idle_timeout();
+        match (ours, theirs) {
+            (Some(ours), Some(theirs)) => Some(ours.min(theirs)),
+            (ours, theirs) => ours.or(theirs),
+        }
+    }
+
+    fn handshake_deadline(&self) -> Option<Instant> {
+        self.state
+            .is_handshaking()
+            .then(|| self.deadlines.created + self.config.handshake_timeout())
+    }
+
+    fn keep_alive_deadline(&self) -> Option<Instant> {
+        let interval = self.config.keep_alive_interval()?;
+        let pending = self.space(SpaceId::Data).is_none_or(|space| space.ping);
+        (self.state.is_confirmed() && !pending && !self.deadlines.sent_since_received)
+            .then(|| self.deadlines.last_activity + interval)
+    }
+}
+
+fn is_due(deadline: Option<Instant>, now: Instant) -> bool {
+    deadline.is_some_and(|at| at <= now)
+}
