@@ -263,7 +263,6 @@ impl Connection {
         if payload == 0 {
             return None;
         }
-        // req 9001-5.4.2-047
         let short = MIN_NUMBER_AND_PAYLOAD.saturating_sub(draft.header.pn_len + payload);
         writer.zeros(short);
         draft.end += payload + short;
