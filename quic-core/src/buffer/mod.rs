@@ -6,9 +6,11 @@
 
 mod assembler;
 mod send_buffer;
+mod slab_ring;
 
 pub use assembler::Assembler;
 pub use send_buffer::SendBuffer;
+pub use slab_ring::{Slab, SlabRing};
 
 /// Whether received data may go on living in the memory of the datagram that brought it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

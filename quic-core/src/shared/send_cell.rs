@@ -158,29 +158,31 @@ impl SendCell {
 
 /// For application tasks.
 impl SendCell {
-    /// Moves as much of the front of `chunk` as is granted into the cell and returns its length,
-    /// which is 0 only for an empty chunk. Nothing is moved unless this returns `Ready(Ok(_))`.
+    /// Moves the whole of `chunk` into the cell, which leaves it empty, as soon as a single byte is
+    /// granted: a write of a chunk is done or not done, and a grant is exceeded by one chunk at
+    /// most. Returns its length.
     pub fn poll_write_chunk(
         &self,
         chunk: &mut Bytes,
         waker: &Waker,
     ) -> Poll<Result<usize, WriteRefused>> {
         let write = |state: &mut State| {
-            let len = match state.room(chunk.len())? {
-                Ok(len) => len,
-                Err(refused) => return Some((Err(refused), false)),
-            };
+            if let Err(refused) = state.room(chunk.len())? {
+                return Some((Err(refused), false));
+            }
+            let len = chunk.len();
             if len == 0 {
                 return Some((Ok(0), false));
             }
             state.end_gathering();
-            state.inbox.push(chunk.split_to(len));
+            state.inbox.push(mem::take(chunk));
             Some((Ok(len), state.wrote(len)))
         };
         self.poll_write(waker, write)
     }
 
-    /// As [`SendCell::poll_write_chunk`], but copies the bytes.
+    /// Copies as much of the front of `data` into the cell as is granted and returns its length,
+    /// which is 0 only for an empty slice. Nothing is copied unless this returns `Ready(Ok(_))`.
     pub fn poll_write_slice(
         &self,
         data: &[u8],
@@ -292,9 +294,7 @@ impl SendCell {
 
     /// How much of a large slice is worth copying.
     fn copy_hint(&self) -> usize {
-        let state = self.state.lock();
-        let room = usize::try_from(state.limit - state.written).unwrap_or(usize::MAX);
-        room.clamp(1, MAX_COPY)
+        self.state.lock().grant_left().clamp(1, MAX_COPY)
     }
 
     fn end_by_application(&self, code: VarInt, end: impl FnOnce(&mut State) -> bool) -> bool {
@@ -395,9 +395,12 @@ impl State {
         if let Some(refused) = self.refusal() {
             return Some(Err(refused));
         }
-        let room = usize::try_from(self.limit - self.written).unwrap_or(usize::MAX);
-        let len = wanted.min(room);
+        let len = wanted.min(self.grant_left());
         (len > 0 || wanted == 0).then_some(Ok(len))
+    }
+
+    fn grant_left(&self) -> usize {
+        usize::try_from(self.limit.saturating_sub(self.written)).unwrap_or(usize::MAX)
     }
 
     /// Counts bytes that were put into the inbox; true if the cell is to be pushed.

@@ -49,13 +49,25 @@ fn write(cell: &SendCell, data: &'static [u8]) -> Poll<Result<usize, WriteRefuse
 #[test]
 fn a_write_is_bounded_by_the_grant_and_queues_the_cell_once() {
     let (ready, cell) = send_cell(5);
-    let mut chunk = Bytes::from_static(b"abcdefgh");
-    assert_eq!(cell.poll_write_chunk(&mut chunk, Waker::noop()), Poll::Ready(Ok(5)));
-    assert_eq!(chunk, "fgh");
-    assert_eq!(cell.poll_write_chunk(&mut chunk, Waker::noop()), Poll::Pending);
-    assert_eq!(chunk, "fgh", "a pending write moves nothing");
+    assert_eq!(cell.poll_write_slice(b"abcdefgh", Waker::noop()), Poll::Ready(Ok(5)));
+    assert_eq!(cell.poll_write_slice(b"fgh", Waker::noop()), Poll::Pending);
     assert_eq!(drained(&ready), [Ready::Send(3, id(0))]);
     assert_eq!(taken(&cell).chunks, ["abcde"]);
+}
+
+#[test]
+fn a_chunk_is_written_whole_or_not_at_all() {
+    let (_ready, cell) = send_cell(5);
+    let mut chunk = Bytes::from_static(b"abcdefgh");
+    assert_eq!(cell.poll_write_chunk(&mut chunk, Waker::noop()), Poll::Ready(Ok(8)));
+    let mut chunk = Bytes::from_static(b"more");
+    assert_eq!(cell.poll_write_chunk(&mut chunk, Waker::noop()), Poll::Pending);
+    assert_eq!(chunk, "more");
+    cell.grant(8, &mut Wakes::new());
+    assert_eq!(cell.poll_write_chunk(&mut chunk, Waker::noop()), Poll::Pending);
+    cell.grant(9, &mut Wakes::new());
+    assert_eq!(cell.poll_write_chunk(&mut chunk, Waker::noop()), Poll::Ready(Ok(4)));
+    assert_eq!(taken(&cell).chunks, ["abcdefgh", "more"]);
 }
 
 #[test]
