@@ -1,0 +1,269 @@
+//! The handle of a connection.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use bytes::Bytes;
+use quic_core::error::ConnectionError;
+use quic_core::observe::Stats;
+use quic_core::shared::{ConnectionCell, OpenRefused, StreamCells};
+use quic_core::wire::{Dir, Side, VarInt};
+use tokio::sync::oneshot;
+
+use crate::error::OpenError;
+use crate::recv_stream::RecvStream;
+use crate::send_stream::SendStream;
+use crate::wait::wait;
+
+/// What tasks and the driver share about one connection.
+#[derive(Debug)]
+pub(crate) struct ConnectionShared {
+    pub(crate) cell: ConnectionCell,
+    /// Known when the handshake is complete.
+    pub(crate) agreed: OnceLock<Agreed>,
+    remote: Mutex<SocketAddr>,
+    stats: Mutex<StatsDesk>,
+}
+
+/// What the handshake agreed on.
+#[derive(Debug, Default)]
+pub(crate) struct Agreed {
+    pub(crate) alpn: Option<Vec<u8>>,
+    pub(crate) server_name: Option<String>,
+}
+
+#[derive(Debug, Default)]
+struct StatsDesk {
+    asked: Vec<oneshot::Sender<Stats>>,
+    last: Option<Stats>,
+}
+
+impl ConnectionShared {
+    pub(crate) fn new(cell: ConnectionCell, remote: SocketAddr) -> Self {
+        Self { cell, agreed: OnceLock::new(), remote: Mutex::new(remote), stats: Mutex::default() }
+    }
+
+    /// Answers those who have asked for statistics, which `stats` makes if there are any.
+    pub(crate) fn answer_stats(&self, stats: impl Fn() -> Stats) {
+        let asked = std::mem::take(&mut lock(&self.stats).asked);
+        for reply in asked {
+            // Who has asked may have gone.
+            let _ = reply.send(stats());
+        }
+    }
+
+    /// Keeps the last statistics for those who ask later.
+    pub(crate) fn close_stats(&self, stats: Stats) {
+        self.answer_stats(|| stats.clone());
+        lock(&self.stats).last = Some(stats);
+    }
+
+    pub(crate) fn set_remote(&self, remote: SocketAddr) {
+        *lock(&self.remote) = remote;
+    }
+
+    /// Why the connection is over, for streams that are lost with it.
+    pub(crate) fn error(&self) -> ConnectionError {
+        self.cell.error().unwrap_or(ConnectionError::EndpointClosed)
+    }
+}
+
+/// Keeps a connection open: it closes when the last of these is dropped.
+#[derive(Debug)]
+pub(crate) struct Keeper(Arc<ConnectionShared>);
+
+/// What every handle of a connection and of its streams holds.
+pub(crate) type ConnectionRef = Arc<Keeper>;
+
+impl Keeper {
+    pub(crate) fn new(shared: Arc<ConnectionShared>) -> ConnectionRef {
+        Arc::new(Self(shared))
+    }
+}
+
+impl std::ops::Deref for Keeper {
+    type Target = ConnectionShared;
+
+    fn deref(&self) -> &ConnectionShared {
+        &self.0
+    }
+}
+
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        self.0.cell.release();
+    }
+}
+
+/// A QUIC connection (RFC 9000, section 5). Clones are handles of the same connection.
+///
+/// The connection lives for as long as there is a handle of it or of one of its streams. When the
+/// last one is dropped it closes at once with code 0, and data that is still under way is lost:
+/// wait for [`SendStream::delivered`] before that.
+#[derive(Clone, Debug)]
+pub struct Connection {
+    inner: ConnectionRef,
+}
+
+impl Connection {
+    pub(crate) fn new(inner: ConnectionRef) -> Self {
+        Self { inner }
+    }
+
+    /// Opens a stream in both directions. The peer learns of it with the first data.
+    ///
+    /// Waits for as long as the peer allows no more streams (RFC 9000, section 4.6).
+    ///
+    /// # Errors
+    ///
+    /// If the connection is over.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe: if the future is dropped before it is ready, no stream was opened.
+    pub async fn open_bi(&self) -> Result<(SendStream, RecvStream), OpenError> {
+        let cells = self.open(Dir::Bi).await?;
+        Ok(self.both(cells))
+    }
+
+    /// Opens a stream on which only this side sends. Else as [`open_bi`](Self::open_bi).
+    ///
+    /// # Errors
+    ///
+    /// If the connection is over.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe: if the future is dropped before it is ready, no stream was opened.
+    pub async fn open_uni(&self) -> Result<SendStream, OpenError> {
+        let cells = self.open(Dir::Uni).await?;
+        Ok(self.sending(&cells))
+    }
+
+    /// Waits for the next stream in both directions that the peer opens.
+    ///
+    /// # Errors
+    ///
+    /// If the connection is over. Streams that arrived before come first.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe: if the future is dropped before it is ready, no stream was taken.
+    pub async fn accept_bi(&self) -> Result<(SendStream, RecvStream), ConnectionError> {
+        let cells = self.accept(Dir::Bi).await?;
+        Ok(self.both(cells))
+    }
+
+    /// Waits for the next stream on which only the peer sends. Else as
+    /// [`accept_bi`](Self::accept_bi).
+    ///
+    /// # Errors
+    ///
+    /// If the connection is over. Streams that arrived before come first.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe: if the future is dropped before it is ready, no stream was taken.
+    pub async fn accept_uni(&self) -> Result<RecvStream, ConnectionError> {
+        let cells = self.accept(Dir::Uni).await?;
+        Ok(self.receiving(&cells))
+    }
+
+    /// Closes the connection at once, with a code of the application protocol and a reason for a
+    /// human; data that is still under way is lost. The first close counts.
+    ///
+    /// The peer is told; wait for [`Endpoint::wait_idle`](crate::Endpoint::wait_idle) before the
+    /// program ends to make sure of it.
+    pub fn close(&self, code: VarInt, reason: &[u8]) {
+        self.inner.cell.close(code, Bytes::copy_from_slice(reason));
+    }
+
+    /// Waits until the connection is over and returns why.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe: the reason can be asked for again.
+    pub async fn closed(&self) -> ConnectionError {
+        let cell = &self.inner.cell;
+        wait(|key, waker| cell.poll_closed(key, waker), |key| cell.leave(key)).await
+    }
+
+    /// Why the connection is over, if it is.
+    pub fn close_reason(&self) -> Option<ConnectionError> {
+        self.inner.cell.error()
+    }
+
+    /// Counters and present values of the connection; the last ones if it is over.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe.
+    pub async fn stats(&self) -> Stats {
+        let (reply, answer) = oneshot::channel();
+        {
+            let mut desk = lock(&self.inner.stats);
+            if let Some(last) = &desk.last {
+                return last.clone();
+            }
+            desk.asked.push(reply);
+        }
+        self.inner.cell.nudge();
+        answer.await.unwrap_or_default()
+    }
+
+    /// The application protocol that the handshake agreed on (ALPN).
+    pub fn alpn(&self) -> Option<&[u8]> {
+        self.inner.agreed.get()?.alpn.as_deref()
+    }
+
+    /// The server name that the client asked for (SNI); known to servers only.
+    pub fn server_name(&self) -> Option<&str> {
+        self.inner.agreed.get()?.server_name.as_deref()
+    }
+
+    /// Where the peer is now.
+    pub fn remote_address(&self) -> SocketAddr {
+        *lock(&self.inner.remote)
+    }
+
+    /// Which end of the connection this is.
+    pub fn side(&self) -> Side {
+        self.inner.cell.side()
+    }
+
+    /// Waits until the handshake is complete.
+    pub(crate) async fn connected(&self) -> Result<(), ConnectionError> {
+        let cell = &self.inner.cell;
+        wait(|key, waker| cell.poll_connected(key, waker), |key| cell.leave(key)).await
+    }
+
+    async fn open(&self, dir: Dir) -> Result<StreamCells, OpenRefused> {
+        let cell = &self.inner.cell;
+        wait(|key, waker| cell.poll_open(dir, key, waker), |key| cell.leave_open(dir, key)).await
+    }
+
+    async fn accept(&self, dir: Dir) -> Result<StreamCells, ConnectionError> {
+        let cell = &self.inner.cell;
+        wait(|key, waker| cell.poll_accept(dir, key, waker), |key| cell.leave_accept(dir, key))
+            .await
+    }
+
+    fn both(&self, cells: StreamCells) -> (SendStream, RecvStream) {
+        (self.sending(&cells), self.receiving(&cells))
+    }
+
+    fn sending(&self, cells: &StreamCells) -> SendStream {
+        let cell = cells.send.as_ref().expect("this side sends on the stream");
+        SendStream::new(Arc::clone(cell), Arc::clone(&self.inner))
+    }
+
+    fn receiving(&self, cells: &StreamCells) -> RecvStream {
+        let cell = cells.recv.as_ref().expect("this side receives on the stream");
+        RecvStream::new(Arc::clone(cell), Arc::clone(&self.inner))
+    }
+}
+
+/// Nothing that is done under these locks can leave a half-changed value behind.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
