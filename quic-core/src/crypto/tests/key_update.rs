@@ -22,18 +22,18 @@ impl Pair {
     fn new() -> Self {
         let (client, server) = connected();
         let mut this = Self { now: Instant::now(), client: client.keys, server: server.keys };
-        this.to_server(0).unwrap();
-        this.to_client(0).unwrap();
+        this.client_sends(0).unwrap();
+        this.server_sends(0).unwrap();
         this.client.on_acked(this.now, PacketNumber::new(0), 0).unwrap();
         this
     }
 
-    fn to_server(&mut self, number: u64) -> Result<Opened, OpenError> {
+    fn client_sends(&mut self, number: u64) -> Result<Opened, OpenError> {
         let packet = sealed(&mut self.client, number, b"to server");
         self.server_opens(packet)
     }
 
-    fn to_client(&mut self, number: u64) -> Result<Opened, OpenError> {
+    fn server_sends(&mut self, number: u64) -> Result<Opened, OpenError> {
         let mut packet = sealed(&mut self.server, number, b"to client");
         let header = header_of(&packet);
         self.client.open(self.now, &header, &mut packet, Some(PacketNumber::new(number)))
@@ -71,17 +71,17 @@ fn a_key_update_of_one_side_is_followed_by_the_other() {
     pair.update();
     assert_eq!((pair.client.key_phase(), pair.client.key_generation()), (KeyPhase::One, 1));
 
-    let opened = pair.to_server(1).unwrap();
+    let opened = pair.client_sends(1).unwrap();
     assert_eq!(opened.key_update, KeyUpdateProgress::StartedByPeer);
     assert_eq!(opened.key_generation, 1);
     // What the server sends from now on, its acknowledgement first, uses the new keys.
     assert_eq!((pair.server.key_phase(), pair.server.key_generation()), (KeyPhase::One, 1));
-    let opened = pair.to_client(1).unwrap();
+    let opened = pair.server_sends(1).unwrap();
     assert_eq!(opened.key_update, KeyUpdateProgress::FollowedByPeer);
     assert_eq!(opened.key_generation, 1);
 
-    assert_eq!(pair.to_server(2).unwrap().key_update, KeyUpdateProgress::None);
-    assert_eq!(pair.to_client(2).unwrap().key_update, KeyUpdateProgress::None);
+    assert_eq!(pair.client_sends(2).unwrap().key_update, KeyUpdateProgress::None);
+    assert_eq!(pair.server_sends(2).unwrap().key_update, KeyUpdateProgress::None);
 }
 
 // req-test 9001-6.1-066
@@ -91,7 +91,7 @@ fn a_side_that_started_an_update_reads_old_keys_until_the_other_follows() {
     pair.update();
     for number in 1..5 {
         pair.wait();
-        let opened = pair.to_client(number).unwrap();
+        let opened = pair.server_sends(number).unwrap();
         assert_eq!(opened.key_generation, 0);
     }
 }
@@ -102,7 +102,7 @@ fn delayed_packets_are_opened_with_old_keys_for_a_while() {
     let mut pair = Pair::new();
     let delayed: Vec<_> = (1..4).map(|n| sealed(&mut pair.client, n, b"to server")).collect();
     pair.update();
-    pair.to_server(10).unwrap();
+    pair.client_sends(10).unwrap();
     pair.server.discard_previous_at(pair.now + 3 * PTO);
 
     let [in_time, last, late] = delayed.try_into().unwrap();
@@ -112,7 +112,7 @@ fn delayed_packets_are_opened_with_old_keys_for_a_while() {
     pair.now += Duration::from_nanos(1);
     let dropped = OpenError::Discard(Discard::DecryptionFailed);
     assert_eq!(pair.server_opens(late), Err(dropped));
-    assert!(pair.to_server(11).is_ok());
+    assert!(pair.client_sends(11).is_ok());
 }
 
 // req-test 9001-6.4-077, 9001-6.4-078
@@ -121,7 +121,7 @@ fn old_keys_for_a_newer_packet_are_an_error() {
     let mut pair = Pair::new();
     let newer = sealed(&mut pair.client, 20, b"to server");
     pair.update();
-    pair.to_server(10).unwrap();
+    pair.client_sends(10).unwrap();
     assert_eq!(pair.server_opens(newer), violation(Violation::KeyUpdateBackwards));
 }
 
@@ -139,9 +139,9 @@ fn new_keys_for_an_older_packet_are_an_error() {
 
     // The same if the packet with the lower number is what starts the update.
     let mut pair = Pair::new();
-    pair.to_server(20).unwrap();
+    pair.client_sends(20).unwrap();
     pair.update();
-    assert_eq!(pair.to_server(10), violation(Violation::KeyUpdateBackwards));
+    assert_eq!(pair.client_sends(10), violation(Violation::KeyUpdateBackwards));
 }
 
 // req-test 9001-6.2-070
@@ -149,12 +149,12 @@ fn new_keys_for_an_older_packet_are_an_error() {
 fn a_second_update_before_the_first_was_answered_is_an_error() {
     let mut pair = Pair::new();
     pair.update();
-    pair.to_server(1).unwrap();
+    pair.client_sends(1).unwrap();
     // The server has sent nothing since, so the client cannot know that it has the new keys.
     pair.client.on_acked(pair.now, PacketNumber::new(1), 1).unwrap();
     pair.wait();
     pair.update();
-    assert_eq!(pair.to_server(2), violation(Violation::KeyUpdateTooEarly));
+    assert_eq!(pair.client_sends(2), violation(Violation::KeyUpdateTooEarly));
 }
 
 // req-test 9001-6.1-065, 9001-6.5-081
@@ -167,9 +167,9 @@ fn keys_can_be_updated_again_and_again() {
             pair.client.initiate_key_update(pair.now, PTO),
             Err(KeyUpdateRefused::NotAcknowledged)
         );
-        let opened = pair.to_server(generation).unwrap();
+        let opened = pair.client_sends(generation).unwrap();
         assert_eq!(opened.key_update, KeyUpdateProgress::StartedByPeer);
-        let opened = pair.to_client(generation).unwrap();
+        let opened = pair.server_sends(generation).unwrap();
         assert_eq!(opened.key_generation, generation);
         pair.client.on_acked(pair.now, PacketNumber::new(generation), generation).unwrap();
         pair.now += 3 * PTO - Duration::from_nanos(1);
@@ -183,8 +183,8 @@ fn an_update_while_the_keys_of_before_are_still_kept_is_followed() {
     let mut pair = Pair::new();
     for generation in 1..4 {
         pair.update();
-        pair.to_server(generation).unwrap();
-        pair.to_client(generation).unwrap();
+        pair.client_sends(generation).unwrap();
+        pair.server_sends(generation).unwrap();
         pair.client.on_acked(pair.now, PacketNumber::new(generation), generation).unwrap();
         // Three probe timeouts of the client, and less than the server keeps its keys.
         pair.now += 3 * PTO;
@@ -212,7 +212,7 @@ fn an_acknowledgement_with_old_keys_for_a_packet_with_new_ones_is_an_error() {
     let mut pair = Pair::new();
     pair.update();
     let first = PacketNumber::new(5);
-    pair.to_server(first.into_inner()).unwrap();
+    pair.client_sends(first.into_inner()).unwrap();
     pair.client.on_acked(pair.now, PacketNumber::new(4), 0).unwrap();
     let error = pair.client.on_acked(pair.now, first, 0).unwrap_err();
     assert_eq!(error, TransportError::new(Violation::KeyUpdateNotFollowed));
@@ -233,7 +233,7 @@ fn a_forged_update_changes_nothing() {
         let dropped = OpenError::Discard(Discard::DecryptionFailed);
         assert_eq!(pair.server_opens(forged), Err(dropped));
         assert_eq!(pair.server.key_generation(), 0);
-        assert!(pair.to_server(number).is_ok());
+        assert!(pair.client_sends(number).is_ok());
     }
     assert_eq!(pair.server.auth_failures(), 19);
 }
@@ -242,7 +242,7 @@ fn a_forged_update_changes_nothing() {
 fn a_forged_packet_right_after_an_update_is_counted_once() {
     let mut pair = Pair::new();
     pair.update();
-    pair.to_server(1).unwrap();
+    pair.client_sends(1).unwrap();
     let mut forged = sealed(&mut pair.client, 2, b"to server");
     *forged.last_mut().unwrap() ^= 1;
     let dropped = OpenError::Discard(Discard::DecryptionFailed);
@@ -256,9 +256,9 @@ fn worn_keys_are_updated_before_they_are_worn_out() {
     let mut pair = Pair::new();
     let limit = 1 << 23;
     pair.client.pretend_sealed(limit - limit / 8 - 1);
-    pair.to_server(1).unwrap();
+    pair.client_sends(1).unwrap();
     assert_eq!(pair.client.key_generation(), 0);
-    let opened = pair.to_server(2).unwrap();
+    let opened = pair.client_sends(2).unwrap();
     assert_eq!(opened.key_update, KeyUpdateProgress::StartedByPeer);
     assert_eq!(pair.client.key_generation(), 1);
     // As long as the peer does not confirm, there is no second update.
