@@ -293,13 +293,13 @@ impl Streams {
     }
 
     fn remove(&mut self, key: usize) {
-        let mut stream = self.table.remove(key);
+        let stream = self.table.remove(key);
         self.scheduler.set(key, stream.priority, None);
         self.control.remove(key);
-        self.waiting_writers.remove(key);
-        if let Some(recv) = &mut stream.recv {
+        debug_assert!(self.waiting_writers.queue_of(key).is_none(), "its end made it forgotten");
+        if let Some(recv) = &stream.recv {
             self.receive_memory -= recv.memory();
-            self.receive_credit.give_back(recv.return_rest());
+            debug_assert_eq!(recv.uncredited(), 0, "its release gave all credit back");
         }
         if stream.id.initiator() != self.side {
             self.accept_credit[stream.id.dir() as usize].give_back(1);

@@ -267,11 +267,6 @@ impl RecvStream {
         self.return_up_to(self.credit.used())
     }
 
-    /// The credit that did not go back yet, when nobody will read any more.
-    pub fn return_rest(&mut self) -> u64 {
-        self.return_up_to(self.credit.used())
-    }
-
     // ---- into packets
 
     /// The code of the STOP_SENDING frame that waits to be sent.
@@ -351,6 +346,11 @@ impl RecvStream {
     /// Bytes of memory that unread data takes.
     pub fn memory(&self) -> usize {
         self.assembler.memory()
+    }
+
+    /// How much of the connection's credit did not go back yet.
+    pub fn uncredited(&self) -> u64 {
+        self.credit.used() - self.credited
     }
 
     fn is_receiving(&self) -> bool {

@@ -459,10 +459,7 @@ impl SendStream {
 
     fn on_frame_sent(&mut self, fin: bool) {
         if fin {
-            self.fin = Fin::Requested(match self.fin {
-                Fin::Requested(Delivery::Acked) => Delivery::Acked,
-                Fin::Requested(_) | Fin::Open => Delivery::InFlight,
-            });
+            self.fin = Fin::Requested(Delivery::InFlight);
             self.apply(Event::SendFin);
         } else if self.state != State::DataSent {
             self.apply(Event::SendFrame);

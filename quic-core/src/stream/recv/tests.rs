@@ -70,7 +70,7 @@ fn data_and_its_end_are_read_once() {
     }
     assert_eq!((total, stream.state, stream.is_closed()), (20, State::DataRead, true));
     assert_eq!(stream.read(), Ok(Read::Finished));
-    assert_eq!((stream.release(15), stream.release(15), stream.return_rest()), (15, 5, 0));
+    assert_eq!((stream.release(15), stream.release(15), stream.uncredited()), (15, 5, 0));
 }
 
 #[test]
@@ -145,7 +145,7 @@ fn a_reset_drops_the_data_and_gives_back_the_rest_of_the_credit_once() {
     assert_eq!((stream.state, stream.is_readable()), (State::ResetRead, false));
     assert_eq!((stream.stop(code(1)), stream.pending_stop()), (0, None));
     assert_eq!(stream.read(), Err(ReadError::Reset(code(5))));
-    assert_eq!(stream.return_rest(), 0);
+    assert_eq!(stream.uncredited(), 0);
 }
 
 #[test]
@@ -170,7 +170,7 @@ fn a_stopped_stream_gives_credit_back_as_data_comes_in() {
     assert_eq!((stream.memory(), stream.is_readable()), (0, false));
     assert_eq!(frame(&mut stream, 200, 10, true), Ok((10, 10)));
     assert_eq!(stream.state, State::SizeKnown);
-    assert_eq!((stream.release(5), stream.return_rest()), (0, 0));
+    assert_eq!((stream.release(5), stream.uncredited()), (0, 0));
 }
 
 // lesson 12
