@@ -3,9 +3,15 @@
 //! What decodes is encoded again and must decode to the same value. The corpus is replayed by
 //! ordinary tests.
 
+use bytes::Bytes;
+
+use crate::buffer::{Assembler, Retention};
+use crate::stream::{StreamConfig, Streams};
+use crate::util::Rng;
 use crate::wire::header::{Header, LongHeader, LongType, RetryPacket, VersionNegotiationPacket};
 use crate::wire::{
-    Frame, Frames, PacketNumber, PacketType, Reader, Side, TransportParameters, Truncated, Writer,
+    Dir, Frame, Frames, PacketNumber, PacketType, Reader, Side, TransportParameters, Truncated,
+    Writer,
 };
 
 /// Reads `payload` as the frames of packets of every kind.
@@ -112,4 +118,69 @@ pub fn transport_parameters(bytes: &[u8]) {
             assert_eq!(TransportParameters::decode(&encoded, side), Ok(parameters));
         }
     }
+}
+
+/// Takes each three bytes of `input` as the offset and length of a piece of a stream, in any order.
+pub fn assembler(input: &[u8]) {
+    let stream: Bytes = (0..=u8::MAX).cycle().take(1 << 12).collect();
+    let mut assembler = Assembler::new();
+    let mut read = 0;
+    for piece in input.chunks_exact(3) {
+        let start = usize::from(u16::from_be_bytes([piece[0], piece[1]]) & 0x7ff);
+        let end = start + usize::from(piece[2]) * 4;
+        let retention = if piece[0] & 0x80 == 0 { Retention::Share } else { Retention::Copy };
+        assembler.insert(start as u64, stream.slice(start..end), retention);
+        assert!(assembler.memory() as u64 >= assembler.buffered());
+        if piece[0] & 0x40 == 0 {
+            while let Some(data) = assembler.read() {
+                assert_eq!(data, stream[read..read + data.len()]);
+                read += data.len();
+            }
+        }
+    }
+}
+
+/// Hands the frames in `payload` to the streams of a server, whose application gives up on all.
+pub fn streams(payload: &[u8]) {
+    let payload = Bytes::copy_from_slice(payload);
+    let config = StreamConfig { receive_memory: 1 << 16, ..StreamConfig::default() };
+    let mut streams = Streams::new(Side::Server, &config, &mut Rng::from_seed([0; 32]));
+    streams.set_peer_params(&TransportParameters::default());
+    for frame in Frames::new(&payload, PacketType::OneRtt).flatten() {
+        let result = match frame {
+            Frame::Stream(frame) => {
+                streams.on_stream(&frame, payload.slice_ref(frame.data), Retention::Share)
+            }
+            Frame::ResetStream(frame) => streams.on_reset_stream(&frame),
+            Frame::StopSending(frame) => streams.on_stop_sending(&frame),
+            Frame::MaxData(frame) => streams.on_max_data(&frame),
+            Frame::MaxStreamData(frame) => streams.on_max_stream_data(&frame),
+            Frame::MaxStreams(frame) => streams.on_max_streams(&frame),
+            Frame::DataBlocked(frame) => streams.on_data_blocked(&frame),
+            Frame::StreamDataBlocked(frame) => streams.on_stream_data_blocked(&frame),
+            Frame::StreamsBlocked(frame) => streams.on_streams_blocked(&frame),
+            Frame::Padding(_)
+            | Frame::Ping
+            | Frame::Ack(_)
+            | Frame::Crypto(_)
+            | Frame::NewToken(_)
+            | Frame::NewConnectionId(_)
+            | Frame::RetireConnectionId(_)
+            | Frame::PathChallenge(_)
+            | Frame::PathResponse(_)
+            | Frame::ConnectionClose(_)
+            | Frame::HandshakeDone => Ok(()),
+        };
+        if result.is_err() {
+            return;
+        }
+        assert!(streams.audit().receive_memory <= config.receive_memory);
+    }
+    for dir in Dir::ALL {
+        while let Some(id) = streams.accept(dir) {
+            streams.release(id);
+        }
+    }
+    let audit = streams.audit();
+    assert_eq!((audit.receive_memory, audit.data_returned), (0, audit.data_received));
 }

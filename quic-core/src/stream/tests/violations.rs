@@ -1,5 +1,7 @@
 //! Everything a peer can do wrong with streams, and the answer.
 
+use proptest::prelude::*;
+
 use super::*;
 
 fn server() -> End {
@@ -134,4 +136,41 @@ fn an_honest_peer_is_never_refused_however_its_packets_are_reordered() {
     }
     assert_eq!(server.streams.accept(Dir::Uni), Some(id));
     assert_eq!(server.read_all(id).0, content(id, 0, 10_000));
+}
+
+/// Frames with numbers so small that many of them meet.
+fn any_frame() -> impl Strategy<Value = Vec<u8>> {
+    (0u64..9, 0u64..16, 0u64..30, 0usize..20, any::<bool>()).prop_map(
+        |(ty, n, offset, len, fin)| {
+            let stream_id = StreamId::from_u64(n).unwrap();
+            let dir = Dir::ALL[usize::from(fin)];
+            let frame = match ty {
+                0 => Frame::ResetStream(reset(stream_id, offset)),
+                1 | 5 => Frame::StopSending(stop(stream_id)),
+                2 => Frame::MaxStreamData(max_stream_data(stream_id)),
+                3 => Frame::StreamDataBlocked(stream_data_blocked(stream_id)),
+                4 => Frame::MaxStreams(frame::MaxStreams { dir, maximum_streams: offset }),
+                _ => Frame::Stream(stream_frame(stream_id, offset, &[7; 20][..len], fin)),
+            };
+            let mut bytes = vec![0; frame.size()];
+            frame.encode(&mut PacketWriter::new(&mut bytes));
+            bytes
+        },
+    )
+}
+
+proptest! {
+    #[test]
+    fn no_sequence_of_frames_breaks_the_accounts(
+        frames in prop::collection::vec(any_frame(), 1..40),
+    ) {
+        crate::fuzz::streams(&frames.concat());
+    }
+
+    #[test]
+    fn no_sequence_of_pieces_breaks_the_assembler(
+        input in prop::collection::vec(any::<u8>(), 0..300),
+    ) {
+        crate::fuzz::assembler(&input);
+    }
 }
