@@ -35,6 +35,9 @@ impl Connection {
             &mut outcome,
         );
         if result.is_ok() {
+            if !outcome.acked.is_empty() {
+                self.patience.on_progress();
+            }
             self.on_packets_acked(&mut outcome);
             self.on_packets_lost(now, packet.space, &mut outcome);
             self.report(now, &outcome);

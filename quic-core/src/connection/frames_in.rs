@@ -2,12 +2,9 @@
 
 use std::time::Instant;
 
-use bytes::Bytes;
-
 use super::recv::Opened;
-use super::{Connection, RouteChange};
+use super::{Connection, RouteChange, patience};
 use crate::error::{TransportError, Violation};
-use crate::path::Retention;
 use crate::wire::Side;
 use crate::wire::frame::{Frame, Frames, NewConnectionId, RetireConnectionId};
 
@@ -23,14 +20,21 @@ impl Connection {
             return Err(TransportError::new(Violation::PacketEmpty));
         }
         let mut ack_eliciting = false;
+        let mut progress = false;
         // req 9000-12.4-291
         for frame in Frames::new(&packet.payload, packet.packet_type) {
             let frame = frame?;
             ack_eliciting |= frame.ty().is_ack_eliciting();
+            progress |= patience::is_progress(&frame);
             self.process_frame(now, packet, &frame).map_err(|error| error.in_frame(frame.ty()))?;
             if !self.state.is_open() {
-                break;
+                return Ok(ack_eliciting);
             }
+        }
+        if progress {
+            self.patience.on_progress();
+        } else {
+            self.patience.on_idle_packet(now)?;
         }
         Ok(ack_eliciting)
     }
@@ -46,10 +50,7 @@ impl Connection {
             Frame::Ack(ack) => self.on_ack(now, packet, ack),
             Frame::Crypto(crypto) => self.on_crypto(now, packet.space, crypto),
             Frame::Stream(stream) => {
-                let data = match packet.retention {
-                    Retention::Share => packet.payload.slice_ref(stream.data),
-                    Retention::Copy => Bytes::copy_from_slice(stream.data),
-                };
+                let data = packet.payload.slice_ref(stream.data);
                 self.streams.on_stream(stream, data, packet.retention)
             }
             Frame::ResetStream(reset) => self.streams.on_reset_stream(reset),

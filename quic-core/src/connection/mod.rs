@@ -8,6 +8,7 @@
 //! | `handshake` | CRYPTO data to TLS and back, keys, transport parameters | |
 //! | `timers` | every deadline, and what happens when it passes | |
 //! | `close` | closing, draining, and why | |
+//! | `patience` | how many packets that bring nothing are put up with | |
 //! | `api` | what the application calls | |
 //!
 //! The state itself lives in the rooms below (`space`, `stream`, `recovery`, `crypto`, `cid`, `path`),
@@ -27,6 +28,7 @@ mod close;
 mod frames_in;
 mod frames_out;
 mod handshake;
+mod patience;
 mod recv;
 mod send;
 mod sent_frame;
@@ -56,6 +58,7 @@ use crate::util::rng::Rng;
 use crate::wire::{ConnectionId, ResetToken, Side, SpaceId, Version};
 
 use handshake::Handshake;
+use patience::Patience;
 use recv::Undecryptable;
 use sent_frame::SentFrames;
 use state::State;
@@ -94,6 +97,7 @@ pub struct Connection {
     streams: Streams,
     deadlines: Deadlines,
     undecryptable: Undecryptable,
+    patience: Patience,
     events: VecDeque<ConnectionEvent>,
     routes: VecDeque<RouteChange>,
     /// Why the connection ended or is ending, once it is.

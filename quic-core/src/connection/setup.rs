@@ -9,6 +9,7 @@ use bytes::Bytes;
 
 use super::Connection;
 use super::handshake::Handshake;
+use super::patience::Patience;
 use super::recv::Undecryptable;
 use super::state::State;
 use super::timers::Deadlines;
@@ -118,6 +119,7 @@ impl Connection {
             streams: Streams::new(side, config.streams(), &mut setup.rng),
             deadlines: Deadlines::new(now),
             undecryptable: Undecryptable::new(),
+            patience: Patience::new(now),
             events: VecDeque::new(),
             routes: VecDeque::new(),
             close_reason: None,

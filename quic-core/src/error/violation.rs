@@ -121,6 +121,7 @@ violations! {
         ZeroRttLimitsReduced "a server accepted early data but reduced remembered limits"
         MigrationForbidden "the peer moved to another address although that is not allowed"
         RetryAfterRetry "a second Retry packet"
+        NothingButIdlePackets "too many packets that brought nothing"
         TlsCompatibilityMode "a ClientHello that asks for the TLS compatibility mode"
         TlsCertificateRequest "a request for a certificate after the handshake"
         TlsEarlyDataSize "a session ticket that limits the amount of early data"
