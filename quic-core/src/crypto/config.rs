@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::version::TLS13;
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
@@ -24,7 +25,16 @@ pub fn client_config(
     roots: impl Into<Arc<RootCertStore>>,
     alpn: &[&[u8]],
 ) -> Result<ClientConfig, rustls::Error> {
-    let mut config = ClientConfig::builder_with_provider(provider())
+    client_config_with(provider(), roots.into(), alpn)
+}
+
+/// The same with the cipher suites and key exchanges of `provider`.
+pub(super) fn client_config_with(
+    provider: CryptoProvider,
+    roots: Arc<RootCertStore>,
+    alpn: &[&[u8]],
+) -> Result<ClientConfig, rustls::Error> {
+    let mut config = ClientConfig::builder_with_provider(Arc::new(provider))
         .with_protocol_versions(&[&TLS13])?
         .with_root_certificates(roots)
         .with_no_client_auth();
@@ -46,7 +56,17 @@ pub fn server_config(
     key: PrivateKeyDer<'static>,
     alpn: &[&[u8]],
 ) -> Result<ServerConfig, rustls::Error> {
-    let mut config = ServerConfig::builder_with_provider(provider())
+    server_config_with(provider(), certs, key, alpn)
+}
+
+/// The same with the cipher suites and key exchanges of `provider`.
+pub(super) fn server_config_with(
+    provider: CryptoProvider,
+    certs: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
+    alpn: &[&[u8]],
+) -> Result<ServerConfig, rustls::Error> {
+    let mut config = ServerConfig::builder_with_provider(Arc::new(provider))
         .with_protocol_versions(&[&TLS13])?
         .with_no_client_auth()
         .with_single_cert(certs, key)?;
@@ -55,6 +75,6 @@ pub fn server_config(
     Ok(config)
 }
 
-fn provider() -> Arc<rustls::crypto::CryptoProvider> {
-    Arc::new(rustls::crypto::ring::default_provider())
+pub(super) fn provider() -> CryptoProvider {
+    rustls::crypto::ring::default_provider()
 }

@@ -269,7 +269,7 @@ impl OneRttKeys {
     }
 
     /// Moves to the next generation and makes the one after it.
-    // req 9001-6.1-066, 9001-6.1-067, 9001-9.5-119, 9001-6.3-075
+    // req 9001-6.1-066, 9001-6.1-067, 9001-9.5-119, 9001-6.3-073, 9001-6.3-075
     fn advance(&mut self) {
         let PacketKeySet { local, remote } =
             std::mem::replace(&mut self.next, self.secrets.next_packet_keys());

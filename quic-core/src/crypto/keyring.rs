@@ -128,7 +128,7 @@ impl Keyring {
             PacketType::Initial => SpaceId::Initial,
             PacketType::Handshake => SpaceId::Handshake,
             PacketType::OneRtt => SpaceId::Data,
-            // req 9001-5.6-054: a server has no such keys either, as it accepts no early data.
+            // req 9001-5.6-053, 9001-5.6-054, 9001-4.6.2-021: a server has no such keys either, as it accepts no early data.
             PacketType::ZeroRtt => return Err(Discard::ZeroRttRejected.into()),
             PacketType::Retry | PacketType::VersionNegotiation => {
                 return Err(Discard::KeysMissing.into());

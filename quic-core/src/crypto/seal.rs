@@ -13,13 +13,14 @@ use crate::wire::header::FirstByte;
 ///
 /// AEAD_LIMIT_REACHED if the key has protected as many packets as it may, INTERNAL_ERROR if the
 /// packet is too short to take the sample of header protection from; nothing is changed then.
+// req 9001-9.5-118: the AEAD and the mask take the same time for each number and each length of it.
 pub(super) fn seal(
     keys: &mut SealKeys,
     number: PacketNumber,
     packet: &mut [u8],
     header_len: usize,
 ) -> Result<(), TransportError> {
-    // req 9001-6.6-085
+    // req 9001-6.6-085, 9001-6.6-088
     if keys.packet.is_exhausted() {
         return Err(TransportError::new(Violation::ConfidentialityLimit));
     }

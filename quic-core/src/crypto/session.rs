@@ -35,7 +35,7 @@ impl Session {
     /// # Errors
     ///
     /// If `config` does not allow TLS 1.3 or has no cipher suite for QUIC.
-    // req 9001-8.2-103, 9001-5.3-042, 9001-8.4-108
+    // req 9001-8.2-103, 9001-5.3-042, 9001-8.4-108, 9001-8.3-106, 9001-5.6-049
     pub fn client(
         config: Arc<rustls::ClientConfig>,
         name: ServerName<'static>,
@@ -53,7 +53,7 @@ impl Session {
     ///
     /// If `config` does not allow TLS 1.3, has no cipher suite for QUIC, or allows an amount of
     /// early data other than none and everything.
-    // req 9001-8.2-103, 9001-5.3-042, 9001-4.6.1-019
+    // req 9001-8.2-103, 9001-5.3-042, 9001-5.3-043, 9001-4.6.1-019, 9001-4.2-011
     pub fn server(
         config: Arc<rustls::ServerConfig>,
         params: Vec<u8>,
@@ -104,7 +104,7 @@ impl Session {
     /// CRYPTO_ERROR with the alert of TLS, see [`failure`](Self::failure) for what is behind it;
     /// PROTOCOL_VIOLATION for data at a level that TLS does not read, and for what only QUIC
     /// forbids.
-    // req 9001-4.1.3-005, 9001-4.1.3-006
+    // req 9001-4.1.3-005, 9001-4.1.3-006, 9001-6-063
     pub fn read(&mut self, level: SpaceId, data: &[u8]) -> Result<(), TransportError> {
         if level != self.read_level() {
             return Err(TransportError::new(Violation::CryptoDataAtWrongLevel));
@@ -118,7 +118,7 @@ impl Session {
         }
         self.tls.read_hs(data).map_err(|error| self.fail(error))?;
         // TLS lets two sides pass of which neither names a protocol.
-        // req 9001-8.1-096, 9001-8.1-097, 9001-8.1-098
+        // req 9001-8.1-096, 9001-8.1-097, 9001-8.1-098, 9001-8.1-100, 9001-8.1-101
         if self.peer_params().is_some() && self.alpn().is_none() {
             return Err(self.fail(rustls::Error::NoApplicationProtocol));
         }
@@ -127,6 +127,7 @@ impl Session {
 
     /// Appends to `out` what TLS has to send at [`write_level`](Self::write_level), and returns the
     /// keys for what it sends after that. Call it until it neither writes nor returns anything.
+    // req 9001-6-062: that TLS has to send a KeyUpdate is nothing that can be asked for here.
     pub fn write(&mut self, out: &mut Vec<u8>) -> Option<KeyChange> {
         let change = KeyChange::from(self.tls.write_hs(out)?);
         self.write_level = change.space();
@@ -191,7 +192,14 @@ impl Session {
     #[cold]
     fn fail(&mut self, error: rustls::Error) -> TransportError {
         let violation = self.quic_violation(&error);
-        let alert = self.tls.alert().map_or_else(|| alert_for(&error), u8::from);
+        let alert = match error {
+            // TLS has another alert for this than QUIC.
+            // req 9001-8.1-098, 9001-8.1-102
+            rustls::Error::PeerMisbehaved(PeerMisbehaved::SelectedUnofferedApplicationProtocol) => {
+                AlertDescription::NoApplicationProtocol.into()
+            }
+            _ => self.tls.alert().map_or_else(|| alert_for(&error), u8::from),
+        };
         let peer_alpn = match self.side() {
             Side::Client => None,
             Side::Server => self.client_hello.alpn(),

@@ -1,8 +1,14 @@
 //! The TLS handshake: fragments, levels, and everything that can be wrong with the other side.
 
-use rustls::RootCertStore;
+use std::time::{Duration, Instant};
+
+use rustls::crypto::ring::cipher_suite::{
+    TLS13_AES_128_GCM_SHA256 as AES_128, TLS13_AES_256_GCM_SHA384, TLS13_CHACHA20_POLY1305_SHA256,
+};
+use rustls::{RootCertStore, SupportedCipherSuite};
 
 use super::*;
+use crate::crypto::client_config;
 use crate::error::{ConnectionError, Violation};
 use crate::wire::TransportErrorCode;
 
@@ -122,6 +128,80 @@ fn no_side_goes_on_without_an_application_protocol() {
     assert_eq!(error.code, alert(120));
     let expected = ConnectionError::AlpnMismatch { ours: vec![b"h3".to_vec()], theirs: Vec::new() };
     assert_eq!(client.session.connection_error(error), expected);
+}
+
+// req-test 9001-8.1-098, 9001-8.1-102
+#[test]
+fn a_client_refuses_a_protocol_that_it_did_not_offer() {
+    let (mut client, mut server) = pair();
+    client.deliver(&mut server, usize::MAX).unwrap();
+    let extensions = &mut server.outbox[SpaceId::Handshake as usize];
+    let at = extensions.windows(3).position(|bytes| bytes == b"\x02h3").unwrap();
+    extensions[at + 2] = b'4';
+    let error = server.deliver(&mut client, usize::MAX).unwrap_err();
+    assert_eq!(error.code, alert(120));
+}
+
+// req-test 9001-5.3-042
+#[test]
+fn a_cipher_suite_without_header_protection_cannot_be_used() {
+    let suite = AES_128.tls13().unwrap();
+    let common = rustls::crypto::CipherSuiteCommon {
+        suite: suite.common.suite,
+        hash_provider: suite.common.hash_provider,
+        confidentiality_limit: suite.common.confidentiality_limit,
+    };
+    let without = rustls::Tls13CipherSuite {
+        common,
+        hkdf_provider: suite.hkdf_provider,
+        aead_alg: suite.aead_alg,
+        quic: None,
+    };
+    let without = SupportedCipherSuite::Tls13(Box::leak(Box::new(without)));
+    let (client, server) = configs_with(only(without), &[b"h3"]);
+    let name = ServerName::try_from(NAME).unwrap();
+    assert!(Session::client(Arc::new(client), name, Vec::new()).is_err());
+    assert!(Session::server(Arc::new(server), Vec::new()).is_err());
+}
+
+#[test]
+fn every_cipher_suite_protects_packets_and_updates_keys() {
+    for suite in [AES_128, TLS13_AES_256_GCM_SHA384, TLS13_CHACHA20_POLY1305_SHA256] {
+        let (client, server) = configs_with(only(suite), &[b"h3"]);
+        let (mut client, mut server) = pair_of(client, server);
+        complete(&mut client, &mut server, usize::MAX).unwrap();
+        client.keys.on_handshake_confirmed();
+        let now = Instant::now();
+        for generation in 0..3 {
+            let number = PacketNumber::new(generation);
+            let mut packet = sealed(&mut client.keys, generation, b"frames");
+            let header = header_of(&packet);
+            let opened = server.keys.open(now, &header, &mut packet, None).unwrap();
+            assert_eq!(opened.key_generation, generation);
+            sealed(&mut server.keys, generation, b"frames");
+            client.keys.on_acked(now, number, generation).unwrap();
+            client.keys.initiate_key_update(now, Duration::ZERO).unwrap();
+        }
+    }
+}
+
+/// A provider with no other cipher suite.
+fn only(suite: SupportedCipherSuite) -> CryptoProvider {
+    CryptoProvider { cipher_suites: vec![suite], ..provider() }
+}
+
+// req-test 9001-8.3-106, 9001-5.6-049
+#[test]
+fn a_client_sends_a_finished_message_and_no_end_of_early_data() {
+    let (mut client, mut server) = pair();
+    // The early_data extension.
+    assert!(!client.outbox[0].windows(4).any(|bytes| bytes == [0, 42, 0, 0]));
+    client.deliver(&mut server, usize::MAX).unwrap();
+    server.deliver(&mut client, usize::MAX).unwrap();
+    let flight = &client.outbox[SpaceId::Handshake as usize];
+    assert_eq!(flight[..3], [20, 0, 0]);
+    assert_eq!(flight.len(), 4 + usize::from(flight[3]));
+    assert!(client.outbox[0].is_empty() && client.outbox[2].is_empty());
 }
 
 // req-test 9001-8.2-103

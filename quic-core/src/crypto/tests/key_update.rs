@@ -63,7 +63,7 @@ fn violation(reason: Violation) -> Result<Opened, OpenError> {
     Err(OpenError::Transport(error))
 }
 
-// req-test 9001-6.1-064, 9001-6.2-068, 9001-6.2-069, 9001-6.3-076, 9001-6-061
+// req-test 9001-6.2-068, 9001-6.2-069, 9001-6.3-076, 9001-6-061, 9001-9.5-119
 #[test]
 fn a_key_update_of_one_side_is_followed_by_the_other() {
     let mut pair = Pair::new();

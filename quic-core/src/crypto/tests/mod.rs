@@ -8,9 +8,11 @@ mod vectors;
 use std::sync::Arc;
 
 use rustls::RootCertStore;
+use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 
-use super::{Keyring, Session, TAG_LEN, client_config, server_config};
+use super::config::{client_config_with, provider, server_config_with};
+use super::{Keyring, Session, TAG_LEN};
 use crate::error::TransportError;
 use crate::wire::header::{Header, ShortHeader};
 use crate::wire::{ConnectionId, PacketNumber, Side, SpaceId, Truncated, Writer};
@@ -81,11 +83,18 @@ fn certificate() -> (CertificateDer<'static>, PrivateKeyDer<'static>) {
 }
 
 fn configs(alpn: &[&[u8]]) -> (rustls::ClientConfig, rustls::ServerConfig) {
+    configs_with(provider(), alpn)
+}
+
+fn configs_with(
+    provider: CryptoProvider,
+    alpn: &[&[u8]],
+) -> (rustls::ClientConfig, rustls::ServerConfig) {
     let (cert, key) = certificate();
     let mut roots = RootCertStore::empty();
     roots.add(cert.clone()).unwrap();
-    let client = client_config(roots, alpn).unwrap();
-    let server = server_config(vec![cert], key, alpn).unwrap();
+    let client = client_config_with(provider.clone(), roots.into(), alpn).unwrap();
+    let server = server_config_with(provider, vec![cert], key, alpn).unwrap();
     (client, server)
 }
 

@@ -198,7 +198,7 @@ fn too_many_packets_that_fail_end_the_connection() {
     assert_eq!(open(&mut server.keys, &mut forged), Err(OpenError::Transport(limit)));
 }
 
-// req-test 9001-6.6-084, 9001-6.6-085
+// req-test 9001-6.6-084, 9001-6.6-085, 9001-6.6-088
 #[test]
 fn worn_out_keys_seal_nothing() {
     let (mut client, _) = connected();
