@@ -1,5 +1,6 @@
 //! News of what we sent: acknowledged or lost, each frame back to the state that sent it.
 
+use std::ops::RangeInclusive;
 use std::time::{Duration, Instant};
 
 use smallvec::SmallVec;
@@ -38,6 +39,7 @@ impl Connection {
             if !outcome.acked.is_empty() {
                 self.patience.on_progress();
             }
+            self.tell_acked(now, packet.space, &outcome);
             self.on_packets_acked(&mut outcome);
             self.on_packets_lost(now, packet.space, &mut outcome);
             self.report(now, &outcome);
@@ -55,6 +57,22 @@ impl Connection {
     fn scale_ack_delay(&self, raw: u64) -> Duration {
         let scale = 1u64 << self.handshake.peer_ack_delay_shift();
         Duration::from_micros(raw.saturating_mul(scale))
+    }
+
+    /// Acknowledged packets come in ascending order within a range, ranges from the highest down.
+    fn tell_acked(&mut self, now: Instant, space: SpaceId, outcome: &AckOutcome<SentFrames>) {
+        if !self.observers.is_enabled() || outcome.acked.is_empty() {
+            return;
+        }
+        let mut ranges: Vec<RangeInclusive<u64>> = Vec::new();
+        for (number, _) in &outcome.acked {
+            let number = number.into_inner();
+            match ranges.last_mut() {
+                Some(last) if last.end() + 1 == number => *last = *last.start()..=number,
+                _ => ranges.push(number..=number),
+            }
+        }
+        self.observers.emit(now, || Event::PacketsAcked { space, ranges: &ranges });
     }
 
     fn on_packets_acked(&mut self, outcome: &mut AckOutcome<SentFrames>) {

@@ -114,6 +114,7 @@ impl Connection {
     pub fn stats(&self) -> Stats {
         let mut stats = self.observers.stats.clone();
         stats.path = self.path.recovery.metrics();
+        (stats.streams_opened, stats.streams_accepted) = self.streams.counts();
         stats
     }
 }

@@ -19,7 +19,7 @@
 //!
 //! After each [`Connection::recv`], [`Connection::handle_timeout`] or application call: take events
 //! with [`Connection::poll_event`], send what [`Connection::poll_transmit`] writes until it returns
-//! `None`, and wait until [`Connection::timeout`] at most. [`crate::endpoint::Endpoint`] does this
+//! `None`, and wait until [`Connection::timeout`] at most. The endpoint module does this
 //! for many connections at once.
 
 mod acked;

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use super::Connection;
 use super::state::State;
 use crate::error::ConnectionError;
+use crate::observe::{Event, Timer};
 use crate::recovery::TimeoutAction;
 use crate::wire::SpaceId;
 
@@ -78,15 +79,18 @@ impl Connection {
             State::Handshaking | State::Established | State::Confirmed => {}
         }
         if is_due(self.handshake_deadline(), now) {
+            self.tell_expired(now, Timer::Handshake, None);
             return self.abandon(now, ConnectionError::HandshakeTimedOut);
         }
         if is_due(self.idle_deadline(), now) {
+            self.tell_expired(now, Timer::Idle, None);
             return self.abandon(now, ConnectionError::TimedOut);
         }
         if is_due(self.deadlines.pacing, now) {
             self.deadlines.pacing = None;
         }
         if is_due(self.keep_alive_deadline(), now) {
+            self.tell_expired(now, Timer::KeepAlive, None);
             self.ping();
         }
         if let Some(space) = self.space_mut(SpaceId::Data) {
@@ -101,16 +105,22 @@ impl Connection {
         match self.recovery.on_timeout(now, &context, &mut self.path.recovery, &mut outcome) {
             TimeoutAction::None => {}
             TimeoutAction::LossDetected(space) => {
+                self.tell_expired(now, Timer::LossDetection, Some(space));
                 self.on_packets_lost(now, space, &mut outcome);
                 self.report(now, &outcome);
             }
             TimeoutAction::SendProbes { space, count } => {
+                self.tell_expired(now, Timer::ProbeTimeout, Some(space));
                 self.observers.stats.probe_timeouts += 1;
                 self.arm_probes(space, count);
                 self.report(now, &outcome);
             }
         }
         self.ack_outcome = outcome;
+    }
+
+    fn tell_expired(&mut self, now: Instant, timer: Timer, space: Option<SpaceId>) {
+        self.observers.emit(now, || Event::TimerExpired { timer, space });
     }
 
     /// The idle timeout: both sides' values, the smaller, but not below three probe timeouts.

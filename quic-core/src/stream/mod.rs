@@ -219,6 +219,13 @@ impl Streams {
         self.phase = Phase::Closed;
     }
 
+    /// How many streams this side and the peer have opened so far.
+    pub fn counts(&self) -> (u64, u64) {
+        let opened = self.open_credit.iter().map(SendCredit::used).sum();
+        let accepted = self.accept_credit.iter().map(ReceiveCredit::used).sum();
+        (opened, accepted)
+    }
+
     /// Sums over all streams, for assertions that everything was given back.
     pub fn audit(&self) -> StreamAudit {
         let accepted = |dir: Dir| {
