@@ -16,6 +16,16 @@ use super::keys::KeyChange;
 use crate::error::{ConnectionError, TransportError, Violation};
 use crate::wire::{Side, SpaceId};
 
+/// Where the transport parameters that TLS shows during the handshake come from.
+///
+/// A client that resumes a session is shown those of its last connection, for use with early data,
+/// until the new ones have replaced them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum ParamsSource {
+    ThisConnection,
+    LastConnection,
+}
+
 /// The TLS side of one connection.
 pub struct Session {
     tls: Connection,
@@ -25,6 +35,7 @@ pub struct Session {
     alpn: Vec<Vec<u8>>,
     server_name: Option<ServerName<'static>>,
     client_hello: ClientHello,
+    params: ParamsSource,
     failure: Option<Box<TlsFailure>>,
 }
 
@@ -64,12 +75,17 @@ impl Session {
     }
 
     fn new(tls: Connection, alpn: Vec<Vec<u8>>, server_name: Option<ServerName<'static>>) -> Self {
+        let params = match tls.quic_transport_parameters() {
+            Some(_) => ParamsSource::LastConnection,
+            None => ParamsSource::ThisConnection,
+        };
         Self {
             tls,
             write_level: SpaceId::Initial,
             alpn,
             server_name,
             client_hello: ClientHello::default(),
+            params,
             failure: None,
         }
     }
@@ -143,7 +159,12 @@ impl Session {
     /// The encoded transport parameters of the peer, once they have arrived. They are authentic
     /// only when the handshake is complete.
     pub fn peer_params(&self) -> Option<&[u8]> {
-        self.tls.quic_transport_parameters()
+        match self.params {
+            ParamsSource::LastConnection if self.is_handshaking() => None,
+            ParamsSource::LastConnection | ParamsSource::ThisConnection => {
+                self.tls.quic_transport_parameters()
+            }
+        }
     }
 
     /// The application protocol that was agreed on.
