@@ -25,6 +25,7 @@
 //! * [`path`] is what belongs to one network path, and the border types of a datagram.
 //! * [`config`] is what can be set, checked before it is used.
 //! * [`connection`] moves packets through all of the above: a datagram in, a datagram out.
+//! * [`endpoint`] is many connections on one socket, and how to treat strangers.
 
 #![forbid(unsafe_code)]
 
@@ -57,6 +58,8 @@ pub mod path;
 pub mod config;
 
 pub mod connection;
+
+pub mod endpoint;
 
 #[doc(hidden)]
 pub mod fuzz;

@@ -42,6 +42,11 @@ impl Connection {
         self.finish(now, reason);
     }
 
+    /// A datagram that ends in the reset token of the connection ID in use arrived.
+    pub(crate) fn on_stateless_reset(&mut self, now: Instant) {
+        self.drain(now, ConnectionError::Reset);
+    }
+
     /// Ends without a word: nobody answers, or nobody would understand.
     pub(super) fn abandon(&mut self, now: Instant, reason: ConnectionError) {
         if self.state.is_drained() {

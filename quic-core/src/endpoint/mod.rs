@@ -1,0 +1,319 @@
+//! Many connections on one socket: which datagram is for whom, and what to do with strangers.
+//!
+//! | file | what it does |
+//! |---|---|
+//! | `route` | the routing table: connection IDs and stateless reset tokens |
+//! | `strangers` | datagrams for no connection: first packets, unknown versions, lost state |
+//! | `incoming` | clients that wait to be accepted, bounded in number and bytes |
+//! | `stateless` | packets on behalf of no connection, bounded in rate |
+//! | `connections`, `ready`, `timers` | the connections, whose turn it is, whose time has come |
+//!
+//! Address validation with Retry and NEW_TOKEN will live here as `token`.
+//!
+//! # Driving an endpoint
+//!
+//! In a loop: hand in what the socket has received with [`Endpoint::recv`], call
+//! [`Endpoint::handle_timeout`] if [`Endpoint::next_timeout`] is over, take what happened with
+//! [`Endpoint::poll_event`] until there is nothing more, send what [`Endpoint::poll_transmit`]
+//! writes until it returns `None`, and wait for the socket or for [`Endpoint::next_timeout`].
+//! Nothing here blocks, and nothing needs another thread.
+
+mod api;
+mod connections;
+mod incoming;
+mod ready;
+mod route;
+mod stateless;
+mod strangers;
+mod timers;
+
+pub use api::{AcceptError, ConnectError};
+pub use connections::ConnectionHandle;
+pub use incoming::IncomingId;
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::BytesMut;
+
+use crate::config::{EndpointConfig, ServerConfig};
+use crate::connection::{Connection, RouteChange};
+use crate::crypto::ResetKey;
+use crate::error::Discard;
+use crate::path::{DatagramMeta, Retention, Transmit};
+use crate::util::Rng;
+use connections::{Connections, Presence};
+use incoming::IncomingQueue;
+use ready::ReadyQueue;
+use route::{Routes, Target};
+use stateless::StatelessQueue;
+use timers::TimerQueue;
+
+/// Something the owner of an endpoint should look after.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EndpointEvent {
+    /// A client wants a connection: accept, refuse or ignore it, or it is forgotten after a while.
+    Incoming {
+        /// What to call it when deciding.
+        id: IncomingId,
+        /// The address it sends from, which it has not proved to own.
+        remote: SocketAddr,
+    },
+    /// Something happened to the connection: take its events.
+    Connection(ConnectionHandle),
+    /// The connection is over and forgotten; the handle means nothing from now on.
+    ConnectionGone(ConnectionHandle),
+}
+
+/// What an endpoint has done since its beginning, in numbers of datagrams.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct EndpointStats {
+    /// Received.
+    pub received: u64,
+    /// Received, but for no connection, and dropped.
+    pub dropped: u64,
+    /// First packets that were not kept because too many others wait.
+    pub busy: u64,
+    /// Version Negotiation packets sent.
+    pub version_negotiations: u64,
+    /// Stateless resets sent.
+    pub stateless_resets: u64,
+    /// Clients refused with a packet that says so.
+    pub refusals: u64,
+}
+
+/// All connections on one socket, of either direction.
+///
+/// See the [module documentation](self) for how to drive it.
+#[derive(Debug)]
+pub struct Endpoint {
+    config: EndpointConfig,
+    server: Option<Arc<ServerConfig>>,
+    reset_key: Arc<ResetKey>,
+    rng: Rng,
+    routes: Routes,
+    connections: Connections,
+    incoming: IncomingQueue,
+    stateless: StatelessQueue,
+    /// Connections that may have something to send, or a new deadline.
+    dirty: ReadyQueue,
+    /// Connections whose owner should look at them.
+    attention: ReadyQueue,
+    /// Drained connections of which the owner was not told yet.
+    gone: VecDeque<ConnectionHandle>,
+    timers: TimerQueue,
+    stats: EndpointStats,
+}
+
+impl Endpoint {
+    /// An endpoint that accepts connections if `server` says how. All randomness follows from
+    /// `rng`, which must be unpredictable to others.
+    pub fn new(config: EndpointConfig, server: Option<Arc<ServerConfig>>, mut rng: Rng) -> Self {
+        let reset_key = config.reset_key().cloned().unwrap_or_else(|| ResetKey::new(&rng.array()));
+        Self {
+            routes: Routes::new(config.connection_ids().len(), &mut rng),
+            incoming: IncomingQueue::new(config.max_incoming(), config.max_incoming_bytes()),
+            stateless: StatelessQueue::new(config.stateless_rate()),
+            server,
+            reset_key: Arc::new(reset_key),
+            rng,
+            connections: Connections::default(),
+            dirty: ReadyQueue::default(),
+            attention: ReadyQueue::default(),
+            gone: VecDeque::new(),
+            timers: TimerQueue::default(),
+            stats: EndpointStats::default(),
+            config,
+        }
+    }
+
+    /// Takes a datagram from the socket. With [`Retention::Share`], connections may keep slices of
+    /// its buffer until the application has read them.
+    ///
+    /// Whatever it holds, this does not fail: what cannot be used is dropped.
+    pub fn recv(
+        &mut self,
+        now: Instant,
+        meta: DatagramMeta,
+        datagram: BytesMut,
+        retention: Retention,
+    ) {
+        self.stats.received += 1;
+        match self.routes.find(&datagram) {
+            Some(Target::Connection(handle)) => {
+                self.deliver(now, handle, &meta, datagram, retention);
+            }
+            Some(Target::Incoming(id)) => {
+                if !self.incoming.push(id, meta, &datagram) {
+                    self.drop_datagram(Discard::BufferFull);
+                }
+            }
+            None => self.recv_from_stranger(now, &meta, &datagram),
+        }
+    }
+
+    fn deliver(
+        &mut self,
+        now: Instant,
+        handle: ConnectionHandle,
+        meta: &DatagramMeta,
+        datagram: BytesMut,
+        retention: Retention,
+    ) {
+        if let Some(entry) = self.connections.get_mut(handle) {
+            entry.connection.recv(now, meta, datagram, retention);
+            self.touch(handle);
+        }
+    }
+
+    /// The next thing that happened, until there is nothing more.
+    pub fn poll_event(&mut self) -> Option<EndpointEvent> {
+        if let Some((id, remote)) = self.incoming.next_arrival() {
+            return Some(EndpointEvent::Incoming { id, remote });
+        }
+        while let Some(handle) = self.attention.pop() {
+            if self.connections.get(handle).is_some() {
+                return Some(EndpointEvent::Connection(handle));
+            }
+        }
+        let handle = self.gone.pop_front()?;
+        self.connections.remove(handle);
+        Some(EndpointEvent::ConnectionGone(handle))
+    }
+
+    /// Writes the next datagrams to `buf` and says where they go, or returns `None` if there is
+    /// nothing to send now.
+    ///
+    /// Up to `max_datagrams` datagrams of equal size (the last may be shorter) stand one after the
+    /// other in the first [`Transmit::len`] bytes. `buf` grows as needed and is meant to be reused
+    /// without clearing it. Connections take turns.
+    pub fn poll_transmit(
+        &mut self,
+        now: Instant,
+        buf: &mut Vec<u8>,
+        max_datagrams: usize,
+    ) -> Option<Transmit> {
+        if let Some((transmit, packet)) = self.stateless.pop() {
+            if buf.len() < packet.len() {
+                buf.resize(packet.len(), 0);
+            }
+            buf[..packet.len()].copy_from_slice(&packet);
+            return Some(transmit);
+        }
+        while let Some(handle) = self.dirty.pop() {
+            let Some(entry) = self.connections.get_mut(handle) else { continue };
+            let transmit = entry.connection.poll_transmit(now, buf, max_datagrams);
+            self.settle(handle);
+            if transmit.is_some() {
+                self.dirty.push(handle);
+                return transmit;
+            }
+        }
+        None
+    }
+
+    /// When [`Endpoint::handle_timeout`] is to be called at the latest. Up to date after
+    /// [`Endpoint::poll_transmit`] has returned `None`.
+    pub fn next_timeout(&self) -> Option<Instant> {
+        [self.timers.next(), self.incoming.next_expiry()].into_iter().flatten().min()
+    }
+
+    /// Does what is due at `now`; does no harm before.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        while let Some(handle) = self.timers.pop_due(now) {
+            let Some(entry) = self.connections.get_mut(handle) else { continue };
+            match entry.connection.timeout() {
+                Some(deadline) if deadline <= now => {
+                    entry.connection.handle_timeout(now);
+                    self.touch(handle);
+                }
+                // It moved to later since it was armed.
+                Some(deadline) => self.timers.arm(handle, deadline),
+                None => {}
+            }
+        }
+        while let Some(incoming) = self.incoming.pop_expired(now) {
+            self.routes.remove(&incoming.dcid);
+        }
+    }
+
+    /// Something happened inside the connection.
+    fn touch(&mut self, handle: ConnectionHandle) {
+        self.dirty.push(handle);
+        self.attention.push(handle);
+    }
+
+    /// Brings routes and deadline in line with what the connection wants now.
+    fn settle(&mut self, handle: ConnectionHandle) {
+        self.apply_route_changes(handle);
+        let Some(entry) = self.connections.get_mut(handle) else { return };
+        if entry.presence == Presence::Open && entry.connection.is_closed() {
+            // Perhaps by its owner, who has not asked for events since.
+            entry.presence = Presence::Closed;
+            self.attention.push(handle);
+        }
+        if entry.presence == Presence::Drained {
+            return;
+        }
+        if entry.connection.is_drained() {
+            self.retire(handle);
+        } else if let Some(deadline) = entry.connection.timeout() {
+            self.timers.arm(handle, deadline);
+        }
+    }
+
+    fn apply_route_changes(&mut self, handle: ConnectionHandle) {
+        let Some(entry) = self.connections.get_mut(handle) else { return };
+        while let Some(change) = entry.connection.poll_route() {
+            match change {
+                RouteChange::Issued(id) => {
+                    // One in 2^64: the peer would be better off without it, and can be.
+                    if !self.routes.contains(&id) {
+                        self.routes.insert(id, Target::Connection(handle));
+                        entry.ids.push(id);
+                    }
+                }
+                RouteChange::Retired(id) => {
+                    if let Some(at) = entry.ids.iter().position(|known| *known == id) {
+                        entry.ids.swap_remove(at);
+                        self.routes.remove(&id);
+                    }
+                }
+                RouteChange::PeerResetToken(token) => {
+                    let remote = entry.connection.remote_address();
+                    let mark = self.routes.insert_token(token, remote, handle);
+                    entry.reset_marks.push(mark);
+                }
+                RouteChange::PeerResetTokenRetired(token) => {
+                    let mark = self.routes.mark(&token, entry.connection.remote_address());
+                    entry.reset_marks.retain(|known| *known != mark);
+                    self.routes.remove_token(mark, handle);
+                }
+            }
+        }
+    }
+
+    /// Makes a drained connection unreachable; it is forgotten once its owner has been told.
+    fn retire(&mut self, handle: ConnectionHandle) {
+        let Some(entry) = self.connections.get_mut(handle) else { return };
+        entry.presence = Presence::Drained;
+        entry.ids.drain(..).for_each(|id| self.routes.remove(&id));
+        entry.reset_marks.drain(..).for_each(|mark| self.routes.remove_token(mark, handle));
+        self.timers.disarm(handle);
+        self.attention.push(handle);
+        self.gone.push_back(handle);
+    }
+
+    fn drop_datagram(&mut self, reason: Discard) {
+        self.stats.dropped += 1;
+        if reason == Discard::ServerBusy {
+            self.stats.busy += 1;
+        }
+        tracing::trace!(%reason, "datagram dropped");
+    }
+}
+
+#[cfg(test)]
+mod tests;

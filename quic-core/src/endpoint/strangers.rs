@@ -1,0 +1,174 @@
+//! Datagrams that no connection is known for (RFC 9000 section 5.2).
+
+use std::time::Instant;
+
+use super::Endpoint;
+use super::connections::ConnectionHandle;
+use super::incoming::Incoming;
+use super::route::{Target, destination};
+use super::stateless::{MIN_RESET, refusal, stateless_reset, token_for, version_negotiation};
+use crate::crypto::Keyring;
+use crate::error::{Discard, Violation};
+use crate::path::{DatagramMeta, MIN_MAX_DATAGRAM};
+use crate::wire::header::{Header, PartialHeader, UnknownVersionHeader};
+use crate::wire::{ConnectionId, PacketType, Side, Version};
+
+/// The first connection ID that a client sends to has at least so many bytes (RFC 9000 section
+/// 7.2), so that it cannot be guessed.
+const MIN_INITIAL_DCID: usize = 8;
+
+impl Endpoint {
+    /// A datagram whose connection ID leads nowhere.
+    // req 9000-5.2.2-072, 9000-10.3.1-257
+    pub(super) fn recv_from_stranger(
+        &mut self,
+        now: Instant,
+        meta: &DatagramMeta,
+        datagram: &[u8],
+    ) {
+        if let Some(handle) = self.routes.find_reset(datagram, meta.remote) {
+            return self.reset_by_peer(now, handle);
+        }
+        let outcome = match Header::decode(datagram, self.config.connection_ids().len()) {
+            Ok(Header::Protected(header)) => match header.kind {
+                PacketType::Initial => self.on_first_initial(now, meta, &header, datagram),
+                PacketType::OneRtt => self.answer_lost_connection(now, meta, datagram),
+                // req 9000-5.2.2-071
+                PacketType::ZeroRtt
+                | PacketType::Handshake
+                | PacketType::Retry
+                | PacketType::VersionNegotiation => Err(Discard::ConnectionIdUnknown),
+            },
+            Ok(Header::UnknownVersion(header)) => {
+                self.negotiate_version(now, meta, &header, datagram.len())
+            }
+            // req 9000-6.1-076
+            Ok(Header::VersionNegotiation(_) | Header::Retry(_)) => {
+                Err(Discard::ConnectionIdUnknown)
+            }
+            Err(discard) => Err(discard),
+        };
+        if let Err(discard) = outcome {
+            self.drop_datagram(discard);
+        }
+    }
+
+    /// The peer has lost the connection, which is over therefore.
+    // req 9000-10.3.1-260
+    fn reset_by_peer(&mut self, now: Instant, handle: ConnectionHandle) {
+        if let Some(entry) = self.connections.get_mut(handle) {
+            entry.connection.on_stateless_reset(now);
+            self.touch(handle);
+        }
+    }
+
+    /// A client begins. Nothing is kept before its packet has turned out to be authentic, nor
+    /// beyond the limits.
+    fn on_first_initial(
+        &mut self,
+        now: Instant,
+        meta: &DatagramMeta,
+        header: &PartialHeader,
+        datagram: &[u8],
+    ) -> Result<(), Discard> {
+        if self.server.is_none() {
+            return Err(Discard::NotAServer);
+        }
+        // req 9000-14.1-351
+        if datagram.len() < usize::from(MIN_MAX_DATAGRAM) {
+            return Err(Discard::InitialTooSmall);
+        }
+        if header.dcid.len() < MIN_INITIAL_DCID {
+            return Err(Discard::InitialConnectionIdTooShort);
+        }
+        let full = self.incoming.is_full(datagram.len())
+            || self.connections.len() + self.incoming.len() >= self.config.max_connections();
+        if full && !self.stateless.may_answer(now) {
+            return Err(Discard::ServerBusy);
+        }
+        authenticate(now, header, datagram)?;
+        let ids = [header.dcid, header.scid];
+        if full {
+            self.send_refusal(meta, header.version, ids);
+            return Err(Discard::ServerBusy);
+        }
+        let id = self.incoming.insert(now, header.version, ids, *meta, datagram);
+        self.routes.insert(header.dcid, Target::Incoming(id));
+        Ok(())
+    }
+
+    /// Tells a client that it is not wanted. The caller has asked for leave to answer.
+    // req 9000-5.2.2-069
+    fn send_refusal(
+        &mut self,
+        meta: &DatagramMeta,
+        version: Version,
+        [dcid, scid]: [ConnectionId; 2],
+    ) {
+        let ours = self.config.connection_ids().generate(&mut self.rng);
+        let packet = refusal(version, &dcid, scid, ours, Violation::ConnectionRefused);
+        self.stateless.push(meta, packet);
+        self.stats.refusals += 1;
+    }
+
+    /// Tells a client that waited that it is not wanted, if the budget allows.
+    pub(super) fn refuse_incoming(&mut self, now: Instant, incoming: &Incoming) {
+        if self.stateless.may_answer(now) {
+            self.send_refusal(&incoming.meta, incoming.version, [incoming.dcid, incoming.scid]);
+        }
+    }
+
+    /// A packet of a version that we do not speak (RFC 9000 section 6).
+    // req 9000-5.2.2-065, 9000-5.2.2-067, 9000-5.2.2-068, 9000-17.2.1-389, 9000-17.2.1-390
+    fn negotiate_version(
+        &mut self,
+        now: Instant,
+        meta: &DatagramMeta,
+        header: &UnknownVersionHeader<'_>,
+        len: usize,
+    ) -> Result<(), Discard> {
+        if self.server.is_none() || len < usize::from(MIN_MAX_DATAGRAM) {
+            return Err(Discard::VersionUnsupported);
+        }
+        if !self.stateless.may_answer(now) {
+            return Err(Discard::ServerBusy);
+        }
+        let supported = self.config.supported_versions();
+        self.stateless.push(meta, version_negotiation(header, supported, &mut self.rng));
+        self.stats.version_negotiations += 1;
+        Ok(())
+    }
+
+    /// A packet of a connection that does not exist, perhaps not any more (RFC 9000 section 10.3).
+    // req 9000-10.3-246, 9000-10.3.3-267
+    fn answer_lost_connection(
+        &mut self,
+        now: Instant,
+        meta: &DatagramMeta,
+        datagram: &[u8],
+    ) -> Result<(), Discard> {
+        let unknown = Discard::ConnectionIdUnknown;
+        // Too small to have a smaller answer: not worth the budget.
+        if datagram.len() <= MIN_RESET || !self.stateless.may_answer(now) {
+            return Err(unknown);
+        }
+        let dcid = destination(datagram, self.config.connection_ids().len()).ok_or(unknown)?;
+        let token = token_for(&self.reset_key, dcid).ok_or(unknown)?;
+        let packet = stateless_reset(&token, datagram.len(), &mut self.rng).ok_or(unknown)?;
+        self.stateless.push(meta, packet);
+        self.stats.stateless_resets += 1;
+        Ok(())
+    }
+}
+
+/// Opens a copy of the packet: its keys follow from its own connection ID, so that only damage and
+/// nonsense are found out, but those cheaply.
+// req 9000-5.2-061, 9000-5.2-062
+fn authenticate(now: Instant, header: &PartialHeader, datagram: &[u8]) -> Result<(), Discard> {
+    let mut packet =
+        datagram.get(..header.packet_len).ok_or(Discard::LengthBeyondDatagram)?.to_vec();
+    match Keyring::new(&header.dcid, Side::Server).open(now, header, &mut packet, None) {
+        Ok(_) => Ok(()),
+        Err(_) => Err(Discard::DecryptionFailed),
+    }
+}
