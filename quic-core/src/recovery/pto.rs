@@ -7,7 +7,7 @@ use super::mtu::BASE_DATAGRAM_SIZE;
 use super::outcome::{AckOutcome, Amplification, HandshakeStage, RecoveryContext, TimeoutAction};
 use super::path::PathRecovery;
 use super::rtt::RttEstimator;
-use super::sent::Slot;
+use super::sent::PacketKind;
 use crate::wire::SpaceId;
 
 /// Doublings of the probe timeout beyond this are longer than any idle timeout.
@@ -190,11 +190,12 @@ impl<C> Recovery<C> {
     /// Probe timeouts in a row may be the fault of marks or of large datagrams.
     fn suspect_path(&self, now: Instant, path: &mut PathRecovery, out: &mut AckOutcome<C>) {
         path.ecn.on_pto(self.pto.count());
-        let oldest_is_large = matches!(
-            self.spaces[SpaceId::Data.index()].ledger.front(),
-            Some((_, Slot::Outstanding(packet))) if packet.size > BASE_DATAGRAM_SIZE
-        );
-        if oldest_is_large {
+        // Small packets may be lost beside them: the large ones are the suspects.
+        let waits_for_large =
+            self.spaces[SpaceId::Data.index()].ledger.outstanding().any(|packet| {
+                packet.size > BASE_DATAGRAM_SIZE && packet.kind == PacketKind::AckEliciting
+            });
+        if waits_for_large {
             out.max_datagram_size = path.mtu.on_suspicion(now);
         }
         if let Some(size) = out.max_datagram_size {
