@@ -7,7 +7,7 @@ use super::connections::ConnectionHandle;
 use super::incoming::Incoming;
 use super::route::{Target, destination};
 use super::stateless::{MIN_RESET, refusal, stateless_reset, token_for, version_negotiation};
-use crate::crypto::Keyring;
+use crate::crypto::{Keyring, OpenError};
 use crate::error::{Discard, Violation};
 use crate::path::{DatagramMeta, MIN_MAX_DATAGRAM};
 use crate::wire::header::{Header, PartialHeader, UnknownVersionHeader};
@@ -168,7 +168,8 @@ fn authenticate(now: Instant, header: &PartialHeader, datagram: &[u8]) -> Result
     let mut packet =
         datagram.get(..header.packet_len).ok_or(Discard::LengthBeyondDatagram)?.to_vec();
     match Keyring::new(&header.dcid, Side::Server).open(now, header, &mut packet, None) {
-        Ok(_) => Ok(()),
-        Err(_) => Err(Discard::DecryptionFailed),
+        // What breaks a rule is authentic too, and deserves an answer.
+        Ok(_) | Err(OpenError::Transport(_)) => Ok(()),
+        Err(OpenError::Discard(discard)) => Err(discard),
     }
 }
