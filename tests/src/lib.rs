@@ -3,10 +3,20 @@
 
 #![forbid(unsafe_code)]
 
+pub mod app;
+
+pub mod arena;
+
+pub mod host;
+
 pub mod net;
+
+pub mod pair;
 
 pub mod raw_peer;
 
 pub mod seed;
 
 pub mod tls;
+
+pub mod wiretap;

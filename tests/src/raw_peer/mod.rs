@@ -358,6 +358,20 @@ impl RawPeer {
         self.packet(PacketType::OneRtt).payload(payload).datagram()
     }
 
+    /// How many bytes of handshake messages went out in `space`.
+    pub fn crypto_sent(&self, space: SpaceId) -> u64 {
+        self.spaces[space as usize].crypto_sent
+    }
+
+    /// The Destination Connection ID of a client's first datagram.
+    ///
+    /// # Panics
+    ///
+    /// If it does not begin with an Initial packet.
+    pub fn original_dcid_of(first: &[u8]) -> ConnectionId {
+        initial_ids(first).0
+    }
+
     /// The next packet number in `space`.
     pub fn next_number(&self, space: SpaceId) -> u64 {
         self.spaces[space as usize].next_number

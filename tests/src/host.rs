@@ -1,0 +1,168 @@
+//! One endpoint on the simulated network: the loop that a driver would run, without sockets.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::BytesMut;
+use quic_core::config::ClientConfig;
+use quic_core::connection::{Connection, ConnectionEvent};
+use quic_core::endpoint::{ConnectionHandle, Endpoint, EndpointEvent};
+use quic_core::error::ConnectionError;
+use quic_core::stream::StreamAudit;
+use quic_core::{DatagramMeta, Retention};
+
+use crate::net::Datagram;
+use crate::tls;
+
+/// Datagrams that are written in one call.
+const TRAIN: usize = 16;
+
+/// What is known of a connection of a host.
+#[derive(Debug, Default, Clone)]
+pub struct Known {
+    /// TLS is complete.
+    pub connected: bool,
+    /// Both sides know.
+    pub confirmed: bool,
+    /// It ended, and why.
+    pub closed: Option<ConnectionError>,
+    /// The endpoint has forgotten it.
+    pub gone: bool,
+    /// Sums over its streams, as they were before it ended.
+    pub audit: StreamAudit,
+}
+
+/// An endpoint with its address and its connections.
+pub struct Host {
+    /// The endpoint.
+    pub endpoint: Endpoint,
+    /// Its address.
+    pub address: SocketAddr,
+    /// False if incoming connections are left waiting.
+    pub accepts: bool,
+    /// True if nothing may keep a slice of a received datagram.
+    pub copies: bool,
+    connections: Vec<(ConnectionHandle, Known)>,
+    buf: Vec<u8>,
+}
+
+impl Host {
+    /// A host at `address`.
+    pub fn new(endpoint: Endpoint, address: SocketAddr) -> Self {
+        Self {
+            endpoint,
+            address,
+            accepts: true,
+            copies: false,
+            connections: Vec::new(),
+            buf: Vec::new(),
+        }
+    }
+
+    /// Begins a connection to the test server at `remote`.
+    pub fn connect(
+        &mut self,
+        now: Instant,
+        config: &Arc<ClientConfig>,
+        remote: SocketAddr,
+    ) -> ConnectionHandle {
+        let handle = self
+            .endpoint
+            .connect(now, config, remote, tls::SERVER_NAME)
+            .expect("a connection can be begun");
+        self.connections.push((handle, Known::default()));
+        handle
+    }
+
+    /// Connections in the order of their beginning, those that are over included.
+    pub fn handles(&self) -> Vec<ConnectionHandle> {
+        self.connections.iter().map(|(handle, _)| *handle).collect()
+    }
+
+    /// What is known of a connection.
+    pub fn known(&self, handle: ConnectionHandle) -> &Known {
+        &self.connections.iter().find(|(known, _)| *known == handle).expect("a connection").1
+    }
+
+    /// The connection, if it is not forgotten yet.
+    pub fn connection(&mut self, handle: ConnectionHandle) -> Option<&mut Connection> {
+        self.endpoint.connection_mut(handle)
+    }
+
+    /// Hands over a datagram.
+    pub fn receive(&mut self, now: Instant, datagram: &Datagram) {
+        let meta = DatagramMeta { remote: datagram.from, local_ip: None, ecn: datagram.ecn };
+        let retention = if self.copies { Retention::Copy } else { Retention::Share };
+        self.endpoint.recv(now, meta, BytesMut::from(&datagram.payload[..]), retention);
+    }
+
+    /// Gives everything that is to be sent now to `send`.
+    pub fn transmit(&mut self, now: Instant, mut send: impl FnMut(Datagram)) {
+        while let Some(transmit) = self.endpoint.poll_transmit(now, &mut self.buf, TRAIN) {
+            let size = transmit.segment_size.unwrap_or(transmit.len);
+            for payload in self.buf[..transmit.len].chunks(size) {
+                send(Datagram {
+                    from: self.address,
+                    to: transmit.remote,
+                    ecn: transmit.ecn,
+                    payload: payload.to_vec(),
+                });
+            }
+        }
+    }
+
+    /// Does what is due.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        if self.endpoint.next_timeout().is_some_and(|at| at <= now) {
+            self.endpoint.handle_timeout(now);
+        }
+    }
+
+    /// Takes all events; those about streams go to `on_event`, others change [`Host::known`].
+    pub fn take_events(
+        &mut self,
+        now: Instant,
+        mut on_event: impl FnMut(&mut Connection, ConnectionHandle, ConnectionEvent),
+    ) {
+        while let Some(event) = self.endpoint.poll_event() {
+            match event {
+                EndpointEvent::Incoming { id, .. } => {
+                    if self.accepts {
+                        let handle = self.endpoint.accept(now, id).expect("room for a connection");
+                        self.connections.push((handle, Known::default()));
+                    }
+                }
+                EndpointEvent::Connection(handle) => self.take_connection(handle, &mut on_event),
+                EndpointEvent::ConnectionGone(handle) => self.known_mut(handle).gone = true,
+            }
+        }
+    }
+
+    fn take_connection(
+        &mut self,
+        handle: ConnectionHandle,
+        on_event: &mut impl FnMut(&mut Connection, ConnectionHandle, ConnectionEvent),
+    ) {
+        let Some(connection) = self.endpoint.connection_mut(handle) else { return };
+        let known = self.connections.iter_mut().find(|(known, _)| *known == handle);
+        let known = &mut known.expect("a connection").1;
+        while let Some(event) = connection.poll_event() {
+            match &event {
+                ConnectionEvent::Connected => known.connected = true,
+                ConnectionEvent::HandshakeConfirmed => known.confirmed = true,
+                ConnectionEvent::Closed(reason) => known.closed = Some(reason.clone()),
+                ConnectionEvent::Stream(_) => {}
+            }
+            on_event(connection, handle, event);
+        }
+        if known.closed.is_none() {
+            known.audit = connection.streams().audit();
+        }
+    }
+
+    fn known_mut(&mut self, handle: ConnectionHandle) -> &mut Known {
+        let known = self.connections.iter_mut().find(|(known, _)| *known == handle);
+        &mut known.expect("a connection").1
+    }
+}

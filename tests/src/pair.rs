@@ -1,0 +1,376 @@
+//! A client and a server joined by the simulated network, in virtual time.
+//!
+//! Everything follows from one seed. When a test panics, the pair prints the last events of both
+//! sides and the command that runs the test again with the same seed.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use quic_core::config::{
+    ClientConfig, EndpointConfig, EndpointConfigBuilder, ServerConfig, TransportConfig,
+    TransportConfigBuilder,
+};
+use quic_core::connection::{Connection, ConnectionEvent};
+use quic_core::crypto::ResetKey;
+use quic_core::endpoint::{ConnectionHandle, Endpoint};
+use quic_core::observe::{Observer, Recorder};
+use quic_core::stream::StreamAudit;
+use quic_core::util::Rng;
+use quic_core::wire::Side;
+
+use crate::app::{App, Plan};
+use crate::host::{Host, Known};
+use crate::net::{Datagram, Link, Network};
+use crate::seed::Seed;
+use crate::tls::{self, Certificate};
+use crate::wiretap::{Amplification, Crossing};
+
+/// Where the client is.
+pub const CLIENT: ([u8; 4], u16) = ([192, 0, 2, 1], 50_000);
+/// Where the server is.
+pub const SERVER: ([u8; 4], u16) = ([192, 0, 2, 2], 443);
+
+/// Events that are kept for a failing test.
+const TRACE: usize = 2_000;
+/// Datagrams that are kept for tests that look at them.
+const MAX_CROSSINGS: usize = 100_000;
+/// Steps without time going on, after which something spins.
+const MAX_STEPS_AT_ONCE: u32 = 10_000;
+
+/// How a pair is to be.
+#[derive(Clone)]
+pub struct Setup {
+    /// Where all luck comes from.
+    pub seed: Seed,
+    /// Settings of the client's connections.
+    pub client: TransportConfigBuilder,
+    /// Settings of the server's connections.
+    pub server: TransportConfigBuilder,
+    /// Settings of both endpoints.
+    pub endpoint: EndpointConfigBuilder,
+    /// What the server shows.
+    pub certificate: Certificate,
+    /// What the client speaks.
+    pub client_alpn: Vec<&'static [u8]>,
+    /// What the server speaks.
+    pub server_alpn: Vec<&'static [u8]>,
+    /// The way to the server.
+    pub up: Link,
+    /// The way to the client.
+    pub down: Link,
+    /// Whether events are recorded, and printed when the test panics.
+    pub traced: bool,
+}
+
+impl Setup {
+    /// Default settings, a network without faults and 10 ms of round trip.
+    pub fn new(seed: Seed) -> Self {
+        Self {
+            seed,
+            client: TransportConfig::builder(),
+            server: TransportConfig::builder(),
+            endpoint: EndpointConfig::builder(),
+            certificate: Certificate::Small,
+            client_alpn: vec![tls::ALPN],
+            server_alpn: vec![tls::ALPN],
+            up: Link::default(),
+            down: Link::default(),
+            traced: true,
+        }
+    }
+
+    /// The same link in both directions.
+    #[must_use]
+    pub fn links(self, link: Link) -> Self {
+        Self { up: link.clone(), down: link, ..self }
+    }
+
+    /// Changes the settings of both sides' connections.
+    #[must_use]
+    pub fn transport(
+        self,
+        change: impl Fn(TransportConfigBuilder) -> TransportConfigBuilder,
+    ) -> Self {
+        Self { client: change(self.client), server: change(self.server), ..self }
+    }
+
+    /// The pair; no connection exists yet.
+    ///
+    /// # Panics
+    ///
+    /// If settings contradict each other.
+    pub fn build(self) -> Pair {
+        let mut rng = self.seed.rng();
+        let start = Instant::now();
+        let trace = Recorder::new("", start, if self.traced { TRACE } else { 0 });
+        let transport = |builder: TransportConfigBuilder, name: &str| {
+            let recorder = trace.labelled(name);
+            let builder = match self.traced {
+                true => builder.observer(Arc::new(move |_| {
+                    Some(Box::new(recorder.clone()) as Box<dyn Observer>)
+                })),
+                false => builder,
+            };
+            Arc::new(builder.build().expect("valid settings"))
+        };
+        let client_config =
+            ClientConfig::new(tls::client(&self.client_alpn), transport(self.client, "client"));
+        let server_tls = tls::server(self.certificate, &self.server_alpn);
+        let server_config = ServerConfig::new(server_tls, transport(self.server, "server"));
+        let server_config = Arc::new(server_config.expect("valid settings"));
+        let mut endpoint = |server: Option<Arc<ServerConfig>>| {
+            let reset_key = ResetKey::new(&rng.array());
+            let config = self.endpoint.clone().reset_key(reset_key).build();
+            Endpoint::new(config.expect("valid settings"), server, rng.fork())
+        };
+        let client = Host::new(endpoint(None), CLIENT.into());
+        let server = Host::new(endpoint(Some(server_config.clone())), SERVER.into());
+        Pair {
+            seed: self.seed,
+            start,
+            now: start,
+            network: Network::new(self.up, self.down, rng.fork()),
+            client,
+            server,
+            client_config: Arc::new(client_config.expect("valid settings")),
+            server_config,
+            external: CLIENT.into(),
+            apps: [None, None],
+            crossings: Vec::new(),
+            amplification: Amplification::default(),
+            steps_at_once: 0,
+            trace,
+            rng,
+        }
+    }
+}
+
+/// A client and a server with a network between them; see the module documentation.
+pub struct Pair {
+    seed: Seed,
+    start: Instant,
+    /// The present.
+    pub now: Instant,
+    /// What is between the two; its links can be changed at any time.
+    pub network: Network,
+    /// The client's endpoint.
+    pub client: Host,
+    /// The server's endpoint.
+    pub server: Host,
+    /// What the client connects with.
+    pub client_config: Arc<ClientConfig>,
+    /// What the server was made with.
+    pub server_config: Arc<ServerConfig>,
+    /// The address that the server sees the client at.
+    pub external: SocketAddr,
+    /// What the application of each side does on its first connection: the client's and the
+    /// server's.
+    pub apps: [Option<App>; 2],
+    /// All datagrams that were sent, the first ones of a very long run.
+    pub crossings: Vec<Crossing>,
+    /// What the server may send before it knows that the client is there.
+    pub amplification: Amplification,
+    steps_at_once: u32,
+    trace: Recorder,
+    /// Luck for the test itself.
+    pub rng: Rng,
+}
+
+impl Pair {
+    /// Default settings.
+    pub fn new(seed: Seed) -> Self {
+        Setup::new(seed).build()
+    }
+
+    /// Virtual time since the beginning.
+    pub fn elapsed(&self) -> Duration {
+        self.now - self.start
+    }
+
+    /// Lets the client begin a connection.
+    pub fn connect(&mut self) -> ConnectionHandle {
+        let config = self.client_config.clone();
+        self.client.connect(self.now, &config, self.server.address)
+    }
+
+    /// Begins a connection and drives it until both sides know that the handshake is complete.
+    pub fn establish(&mut self) -> ConnectionHandle {
+        let handle = self.connect();
+        self.drive_until(Duration::from_secs(30), |pair| {
+            pair.client.known(handle).confirmed && pair.server_known().is_some_and(|k| k.confirmed)
+        });
+        handle
+    }
+
+    /// Gives both sides the plan to carry out on the first connection.
+    pub fn run_plan(&mut self, plan: &Plan) {
+        self.apps = [Some(App::new(Side::Client, plan)), Some(App::new(Side::Server, plan))];
+    }
+
+    /// True once both applications have carried out their plan.
+    pub fn plan_is_done(&self) -> bool {
+        self.apps.iter().all(|app| app.as_ref().is_some_and(App::is_done))
+    }
+
+    /// The server's side of the first connection, once there is one.
+    pub fn server_handle(&self) -> Option<ConnectionHandle> {
+        self.server.handles().first().copied()
+    }
+
+    /// What is known of the server's side of the first connection.
+    pub fn server_known(&self) -> Option<&Known> {
+        Some(self.server.known(self.server_handle()?))
+    }
+
+    /// The client's side of the first connection.
+    ///
+    /// # Panics
+    ///
+    /// If there is none, or none any more.
+    pub fn client_connection(&mut self) -> &mut Connection {
+        let handle = self.client.handles()[0];
+        self.client.connection(handle).expect("the client's connection")
+    }
+
+    /// The server's side of the first connection.
+    ///
+    /// # Panics
+    ///
+    /// If there is none, or none any more.
+    pub fn server_connection(&mut self) -> &mut Connection {
+        let handle = self.server_handle().expect("the server's connection");
+        self.server.connection(handle).expect("the server's connection")
+    }
+
+    /// The sums over all streams of the first connection: the client's and the server's.
+    pub fn audits(&mut self) -> [StreamAudit; 2] {
+        [self.client_connection().streams().audit(), self.server_connection().streams().audit()]
+    }
+
+    /// True if on both sides all streams are over and everything was given back.
+    pub fn all_credit_is_returned(&mut self) -> bool {
+        self.audits().into_iter().all(|audit| {
+            let leftover =
+                StreamAudit { data_sent: 0, data_received: 0, data_returned: 0, ..audit };
+            leftover == StreamAudit::default() && audit.data_returned == audit.data_received
+        })
+    }
+
+    /// Goes on until `condition` is true.
+    ///
+    /// # Panics
+    ///
+    /// If nothing more will ever happen, or after `limit` of virtual time.
+    pub fn drive_until(&mut self, limit: Duration, mut condition: impl FnMut(&mut Self) -> bool) {
+        let end = self.now + limit;
+        while !condition(self) {
+            assert!(self.step(), "nothing more will happen, and the condition is not met");
+            assert!(self.now <= end, "the condition is not met after {limit:?}");
+        }
+    }
+
+    /// Goes on for `duration` of virtual time.
+    pub fn drive_for(&mut self, duration: Duration) {
+        let end = self.now + duration;
+        loop {
+            self.flush();
+            match self.next_event() {
+                Some(at) if at <= end => self.step(),
+                _ => break,
+            };
+        }
+        self.now = end;
+    }
+
+    /// Goes on until nothing more will happen: all connections are over and forgotten.
+    ///
+    /// # Panics
+    ///
+    /// If that takes more than an hour of virtual time, so there is a timer that never ends.
+    pub fn drive_idle(&mut self) {
+        let end = self.now + Duration::from_secs(3600);
+        while self.step() {
+            assert!(self.now <= end, "timers go on for ever");
+        }
+    }
+
+    /// Goes on to the next arrival or deadline. False if there is none.
+    pub fn step(&mut self) -> bool {
+        self.flush();
+        let Some(next) = self.next_event() else { return false };
+        if next > self.now {
+            self.now = next;
+            self.steps_at_once = 0;
+        } else {
+            self.steps_at_once += 1;
+            assert!(self.steps_at_once < MAX_STEPS_AT_ONCE, "something spins");
+        }
+        while let Some(datagram) = self.network.receive(self.now) {
+            self.deliver(&datagram);
+        }
+        self.client.handle_timeout(self.now);
+        self.server.handle_timeout(self.now);
+        self.flush();
+        true
+    }
+
+    fn next_event(&self) -> Option<Instant> {
+        let timeouts = [&self.client, &self.server].map(|host| host.endpoint.next_timeout());
+        timeouts.into_iter().chain([self.network.next_arrival()]).flatten().min()
+    }
+
+    fn deliver(&mut self, datagram: &Datagram) {
+        if datagram.to == self.server.address {
+            self.amplification.on_client_datagram(&datagram.payload);
+            self.server.receive(self.now, datagram);
+        } else if datagram.to == self.external {
+            self.client.receive(self.now, datagram);
+        }
+    }
+
+    /// Lets both sides react to what happened, and sends what they have to say.
+    pub fn flush(&mut self) {
+        let Self { client, server, network, crossings, now, external, .. } = self;
+        let [client_app, server_app] = &mut self.apps;
+        client.take_events(*now, |connection, _, event| drive(client_app, connection, event));
+        server.take_events(*now, |connection, _, event| drive(server_app, connection, event));
+        let mut send = |to_server: bool, datagram: Datagram| {
+            if crossings.len() < MAX_CROSSINGS {
+                crossings.push(Crossing::new(*now, to_server, &datagram));
+            }
+            network.send(*now, to_server, datagram);
+        };
+        client.transmit(*now, |datagram| send(true, Datagram { from: *external, ..datagram }));
+        let amplification = &mut self.amplification;
+        server.transmit(*now, |datagram| {
+            amplification.on_server_datagram(datagram.payload.len());
+            send(false, datagram);
+        });
+    }
+}
+
+fn drive(app: &mut Option<App>, connection: &mut Connection, event: ConnectionEvent) {
+    let Some(app) = app else { return };
+    match event {
+        ConnectionEvent::Connected => app.start(connection.streams()),
+        ConnectionEvent::Stream(event) => app.on_event(connection.streams(), event),
+        ConnectionEvent::HandshakeConfirmed | ConnectionEvent::Closed(_) => {}
+    }
+}
+
+/// Shows what happened when a test fails.
+impl Drop for Pair {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("{}", self.trace);
+            eprintln!("at {:?}, {:?}", self.elapsed(), self.network.counts);
+            for (name, host) in [("client", &self.client), ("server", &self.server)] {
+                for handle in host.handles() {
+                    eprintln!("{name}: {:?}", host.known(handle));
+                }
+            }
+            eprintln!("to replay: {}", self.seed.replay());
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! What somebody sees who looks at the datagrams between client and server.
+
+use std::time::Instant;
+
+use quic_core::wire::PacketType;
+use quic_core::wire::header::Header;
+
+use crate::net::Datagram;
+
+/// As long as the client's address is not validated, the server sends at most this many times what
+/// it has received (RFC 9000 section 8.1).
+const FACTOR: usize = 3;
+/// Datagrams of endpoints with default settings carry connection IDs of this length.
+const CID_LEN: usize = 8;
+
+/// A datagram that was sent.
+#[derive(Debug, Clone)]
+pub struct Crossing {
+    /// When it was sent.
+    pub at: Instant,
+    /// Its direction.
+    pub to_server: bool,
+    /// Its size in bytes.
+    pub len: usize,
+    /// The kinds of packets in it.
+    pub packets: Vec<PacketType>,
+}
+
+impl Crossing {
+    pub(crate) fn new(at: Instant, to_server: bool, datagram: &Datagram) -> Self {
+        let len = datagram.payload.len();
+        Self { at, to_server, len, packets: packet_types(&datagram.payload) }
+    }
+}
+
+/// The kinds of the packets in a datagram.
+pub fn packet_types(datagram: &[u8]) -> Vec<PacketType> {
+    let mut rest = datagram;
+    let mut types = Vec::new();
+    while !rest.is_empty() {
+        match Header::decode(rest, CID_LEN) {
+            Ok(Header::Protected(header)) => {
+                types.push(header.kind);
+                rest = &rest[header.packet_len..];
+            }
+            Ok(Header::Retry(_)) => return [types, vec![PacketType::Retry]].concat(),
+            Ok(Header::VersionNegotiation(_)) => {
+                return [types, vec![PacketType::VersionNegotiation]].concat();
+            }
+            Ok(Header::UnknownVersion(_)) | Err(_) => return types,
+        }
+    }
+    types
+}
+
+/// Watches that a server does not amplify.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Amplification {
+    received: usize,
+    sent: usize,
+    validated: bool,
+}
+
+impl Amplification {
+    pub(crate) fn on_client_datagram(&mut self, datagram: &[u8]) {
+        self.received += datagram.len();
+        self.validated |= packet_types(datagram).contains(&PacketType::Handshake);
+    }
+
+    /// # Panics
+    ///
+    /// If the server sends more than it may.
+    pub(crate) fn on_server_datagram(&mut self, len: usize) {
+        self.sent += len;
+        assert!(
+            self.validated || self.sent <= FACTOR * self.received,
+            "{} bytes sent to an address that {} bytes came from",
+            self.sent,
+            self.received
+        );
+    }
+}
