@@ -190,7 +190,7 @@ fn a_frame_that_ends_early_is_an_encoding_error_of_that_frame() {
     check_server(&rows);
 }
 
-// req-test 9000-19.3.1-437, 9000-4.6-033, 9000-19.11-454, 9000-19.14-462, 9000-19.6-441,
+// req-test 9000-19.3.1-437, 9000-4.6-033, 9000-19.11-454, 9000-19.14-462, 9000-19.6-441
 // req-test 9000-19.8-447, 9000-19.15-463, 9000-19.15-469
 #[test]
 fn impossible_values_are_encoding_errors() {
@@ -215,7 +215,7 @@ fn impossible_values_are_encoding_errors() {
 
 // ---- frames for the wrong stream or at the wrong time
 
-// req-test 9000-19.4-438, 9000-19.5-439, 9000-19.5-440, 9000-19.8-446, 9000-19.10-450,
+// req-test 9000-19.4-438, 9000-19.5-439, 9000-19.5-440, 9000-19.8-446, 9000-19.10-450
 // req-test 9000-19.10-451, 9000-19.13-460
 #[test]
 fn a_server_refuses_frames_for_streams_that_the_client_cannot_mean() {
@@ -246,7 +246,7 @@ fn a_server_refuses_frames_for_streams_that_the_client_cannot_mean() {
     ]);
 }
 
-// req-test 9000-19.4-438, 9000-19.5-439, 9000-19.5-440, 9000-19.8-446, 9000-19.10-450,
+// req-test 9000-19.4-438, 9000-19.5-439, 9000-19.5-440, 9000-19.8-446, 9000-19.10-450
 // req-test 9000-19.10-451, 9000-19.13-460
 #[test]
 fn a_client_refuses_frames_for_streams_that_the_server_cannot_mean() {
@@ -298,7 +298,7 @@ fn fill(id: u64) -> Vec<u8> {
     stream(id, STREAM_WINDOW - 1, 1, NO_FIN)
 }
 
-// req-test 9000-4.1-022, 9000-4.5-029, 9000-19.9-448, 9000-19.9-449, 9000-19.10-452,
+// req-test 9000-4.1-022, 9000-4.5-029, 9000-19.9-448, 9000-19.9-449, 9000-19.10-452
 // req-test 9000-19.10-453
 #[test]
 fn data_past_a_window_is_a_flow_control_error() {
@@ -652,7 +652,7 @@ const FROM_SERVER: &[ParameterRow] = &[
     },
 ];
 
-// req-test 9000-7.3-092, 9000-7.3-093, 9000-7.3-094, 9000-7.4-095, 9000-18.2-433, 9000-4.6-033,
+// req-test 9000-7.3-092, 9000-7.3-093, 9000-7.3-094, 9000-7.4-095, 9000-18.2-433, 9000-4.6-033
 // req-test 9000-18.2-435
 #[test]
 fn a_server_refuses_wrong_transport_parameters() {
@@ -701,7 +701,7 @@ fn unknown_transport_parameters_are_ignored() {
 
 // ---- what looks wrong and must be borne
 
-// req-test 9000-4.1-023, 9000-4.6-036, 9000-19.11-455, 9000-13.3-334, 9000-19.15-466,
+// req-test 9000-4.1-023, 9000-4.6-036, 9000-19.11-455, 9000-13.3-334, 9000-19.15-466
 // req-test 9000-19.15-470
 #[test]
 fn old_and_repeated_frames_are_no_errors() {
@@ -732,7 +732,7 @@ fn old_and_repeated_frames_are_no_errors() {
     }
 }
 
-// req-test 9000-17.2-375, 9000-17.3.1-416, 9000-17.2-377, 9000-17.2-380, 9000-10.3-252,
+// req-test 9000-17.2-375, 9000-17.3.1-416, 9000-17.2-377, 9000-17.2-380, 9000-10.3-252
 // req-test 9001-5.4.2-046
 #[test]
 fn garbage_is_dropped_and_harms_nobody() {
