@@ -1,0 +1,10 @@
+//! Rules of the RFCs that show in what one connection sends: a [`subject::Subject`] under test and
+//! a raw peer, without a network between them. Each test says which sentences it stands for.
+
+mod acknowledging;
+mod closing;
+mod handshake;
+mod keys;
+mod packets;
+mod streams;
+mod subject;
