@@ -10,7 +10,7 @@ use crate::wire::frame::{Frame, Frames, NewConnectionId, RetireConnectionId};
 
 impl Connection {
     /// Processes all frames of a packet; true if one of them is ack-eliciting.
-    // req 9000-12.4-290
+    // req 9000-12.4-290, 9000-5.2-062
     pub(super) fn process_payload(
         &mut self,
         now: Instant,
@@ -63,6 +63,7 @@ impl Connection {
             Frame::StreamsBlocked(blocked) => self.streams.on_streams_blocked(blocked),
             Frame::NewConnectionId(new) => self.on_new_connection_id(new),
             Frame::RetireConnectionId(retire) => self.on_retire_connection_id(packet, retire),
+            // req 9000-8.2.1-158, 9000-8.2.2-161
             Frame::PathChallenge(challenge) => {
                 self.path.on_challenge(challenge.data);
                 Ok(())

@@ -23,6 +23,7 @@ impl Connection {
     /// True if something but acknowledgements and CRYPTO data waits for a 1-RTT packet.
     pub(super) fn has_data_frames(&self) -> bool {
         self.handshake.wants_handshake_done()
+            // req 9000-8.2.2-160
             || self.path.has_response()
             || self.local_ids.has_pending()
             || self.remote_ids.has_pending()
@@ -64,7 +65,7 @@ impl Connection {
         }
     }
 
-    // req 9000-13.2.1-310, 9000-13.2.6-326, 9000-13.2.3-322
+    // req 9000-13.2.1-310, 9000-13.2.6-326, 9000-13.2.3-322, 9000-13.2.6-327, 9000-17.2.3-396
     fn write_ack(&mut self, now: Instant, id: SpaceId, writer: &mut Writer<'_>, draft: &mut Draft) {
         let Some(space) = self.space_mut(id) else { return };
         if space.acks.to_send(now) == AckToSend::None {
@@ -85,6 +86,7 @@ impl Connection {
         }
     }
 
+    // req 9001-4.9-028
     fn write_crypto(&mut self, id: SpaceId, writer: &mut Writer<'_>, draft: &mut Draft) {
         let Some(space) = self.space_mut(id) else { return };
         while let Some((offset, len)) = space.crypto.write_frame(writer) {
@@ -113,6 +115,7 @@ impl Connection {
     }
 
     /// A PING where one was asked for, or where a probe would otherwise elicit nothing.
+    // req 9002-6.2.4-040
     fn write_ping(&mut self, id: SpaceId, writer: &mut Writer<'_>, probe_is_empty: bool) {
         let Some(space) = self.space_mut(id) else { return };
         if (space.ping || probe_is_empty) && writer.remaining() >= 1 {

@@ -171,6 +171,7 @@ impl Connection {
             }
             // Retry is not asked for yet: this client has nothing to do with one.
             Header::Retry(_) if self.side == Side::Server => Err(Discard::RetryAtServer),
+            // req 9000-17.2.5.2-407
             Header::Retry(_) => Err(Discard::RetryLate),
             // req 9000-5.2.1-064
             Header::UnknownVersion(_) => Err(Discard::VersionUnexpected),
@@ -198,7 +199,7 @@ impl Connection {
             return Err(Discard::SourceConnectionIdChanged);
         }
         match (space, self.side) {
-            // req 9000-14.1-351
+            // req 9000-14.1-351, 9000-14-347
             (SpaceId::Initial, Side::Server) if datagram_size < MIN_INITIAL_DATAGRAM => {
                 Err(Discard::InitialTooSmall)
             }

@@ -182,6 +182,7 @@ impl Connection {
     /// Datagrams with Initial packets, or with the answer to a path challenge, are filled up to the
     /// least size that QUIC demands of a path.
     // req 9000-8.1-119, 9000-14.1-348, 9000-14.1-349, 9000-8.2.2-163, 9000-8.2.2-164
+    // req 9000-14-344, 9001-9.3-115
     fn must_fill_datagram(&self, draft: &Draft) -> bool {
         match draft.space {
             SpaceId::Initial => self.side == Side::Client || draft.kind.is_ack_eliciting(),
@@ -260,6 +261,7 @@ impl Connection {
         let mut writer = Writer::new(out.get_mut(draft.end..limit)?);
         self.write_frames(now, space, permit == Permit::Data, &mut writer, &mut draft);
         let payload = writer.position();
+        // req 9000-12.4-289
         if payload == 0 {
             return None;
         }
@@ -287,6 +289,7 @@ impl Connection {
         number: PacketNumber,
     ) -> Draft {
         let packet_number = Truncated::shorten(number, self.recovery.largest_acked(space));
+        // req 9000-7.2-086, 9000-12.2-280
         let dcid = self.remote_ids.active();
         let mut writer = Writer::new(&mut out[start..]);
         let ty = match space {
@@ -303,6 +306,7 @@ impl Connection {
             }
             None => {
                 let key_phase = self.keys.key_phase();
+                // req 9000-17.4-420, 9000-17.4-423
                 ShortHeader { dcid, packet_number, key_phase, spin: false }.encode(&mut writer)
             }
         };

@@ -152,6 +152,7 @@ impl<C> Recovery<C> {
     }
 
     /// A client that waits for no acknowledgement probes until it knows that the server can send freely.
+    // req 9000-8.1-120, 9000-8.1-121
     fn anti_deadlock_probe(
         &self,
         context: &RecoveryContext,

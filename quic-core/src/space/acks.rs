@@ -51,6 +51,7 @@ impl AckPolicy {
     }
 
     // req 9000-13.2.1-307, 9000-13.2.1-309, 9000-13.2.1-313, 9000-13.2.1-314, 9000-13.2.2-315
+    // req 9000-13.2.1-306
     pub(super) fn on_packet(
         &mut self,
         now: Instant,

@@ -100,6 +100,7 @@ impl Streams {
 
     /// Gives up the sending part of the stream, for the reason `code`: data that was not delivered
     /// is dropped at once. Does nothing if the outcome of the stream is decided already.
+    // req 9000-11.2-275
     pub fn reset(&mut self, id: StreamId, code: ApplicationErrorCode) {
         let Some(key) = self.table.find(id) else { return };
         self.reset_at(key, code);

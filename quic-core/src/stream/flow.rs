@@ -48,7 +48,7 @@ impl SendCredit {
     }
 
     /// The peer allows `limit`; true if that is more than before.
-    // req 9000-4.1-023, 9000-4.6-036, 9000-19.11-455
+    // req 9000-4.1-023, 9000-4.6-036, 9000-19.11-455, 9000-13.3-334
     pub(super) fn raise(&mut self, limit: u64) -> bool {
         if limit <= self.limit {
             return false;

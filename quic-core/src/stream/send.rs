@@ -450,6 +450,7 @@ impl SendStream {
         }
     }
 
+    // req 9000-13.3-330
     fn start_reset(&mut self, code: ApplicationErrorCode, by_peer: bool) -> Option<u64> {
         self.state = self.state.next(Event::Reset)?;
         self.abort = Abort::Reset { code, by_peer, delivery: Delivery::Pending };
