@@ -24,6 +24,23 @@
 
 #![forbid(unsafe_code)]
 
+mod body;
+pub mod client;
+mod control;
+mod error;
 pub mod fuzz;
+mod message;
 pub mod proto;
 pub mod qpack;
+pub mod server;
+mod shared;
+mod watchdog;
+
+pub use body::RecvBody;
+pub use client::Client;
+pub use error::{BodyError, BoxError, ConnectionError, RequestError};
+pub use proto::error::Code;
+pub use server::{Server, Shutdown, serve_connection, service_fn};
+
+/// The application protocol of HTTP/3, for the TLS configuration (RFC 9114 section 3.1).
+pub const ALPN: &[u8] = b"h3";

@@ -1,0 +1,310 @@
+//! One request: its head is read, the handler called, its response sent.
+
+use std::fmt;
+use std::future::poll_fn;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+
+use bytes::BytesMut;
+use http::{Method, Request, Response, StatusCode, header, response};
+use http_body::Body;
+use quic_tokio::{RecvStream, SendStream};
+use tokio::sync::oneshot;
+
+use super::{Config, Handler};
+use crate::body::{Owner, RecvBody, RequestEnd};
+use crate::error::{BodyError, BoxError};
+use crate::message::{Incoming, Outgoing, Rest, Unsent, content_length, declare_length};
+use crate::proto::error::{Code, Violation};
+use crate::proto::receive::{Event, RequestReceiver, RequestRules};
+use crate::proto::send::MessageSender;
+use crate::shared::Shared;
+
+/// Both halves of a request stream, as they are accepted.
+pub(super) struct Exchange {
+    shared: Arc<Shared>,
+    incoming: Incoming<RequestRules>,
+    outgoing: Outgoing,
+    config: Config,
+}
+
+impl Exchange {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        send: SendStream,
+        recv: RecvStream,
+        config: Config,
+    ) -> Self {
+        let (limits, peer_limit) = {
+            let proto = shared.proto();
+            (proto.limits(), proto.peer_settings().max_field_section_size)
+        };
+        let receiver = RequestReceiver::new(limits);
+        // req 9114-4.1-034
+        let incoming = Incoming::new(Arc::clone(&shared), recv, receiver, Code::NO_ERROR);
+        let sender = MessageSender::new(peer_limit);
+        let outgoing = Outgoing::new(Arc::clone(&shared), send, sender, Code::INTERNAL_ERROR)
+            .with_patience(config.progress_timeout);
+        Self { shared, incoming, outgoing, config }
+    }
+}
+
+/// Serves a request to its end. Dropped early it resets the stream.
+pub(super) async fn serve<S: Handler>(exchange: Exchange, service: S) {
+    let Exchange { shared, mut incoming, mut outgoing, config } = exchange;
+    let head = tokio::time::timeout(config.header_timeout, read_head(&mut incoming)).await;
+    match head {
+        Ok(Ok((request, end))) => {
+            let rest = match end {
+                AfterHead::End => None,
+                AfterHead::Open => Some(Box::new(incoming) as Box<dyn Rest>),
+            };
+            handle(request, rest, &mut outgoing, service, config).await;
+        }
+        Ok(Err(BodyError::Malformed(reason))) => {
+            refuse(reason, &mut incoming, &mut outgoing).await;
+        }
+        Ok(Err(_)) => outgoing.reset(Code::REQUEST_CANCELLED),
+        Err(_) => {
+            // An answer helps more than a reset, and nothing was processed.
+            incoming.stop(Code::REQUEST_INCOMPLETE);
+            let _ = answer(StatusCode::REQUEST_TIMEOUT, &mut outgoing).await;
+        }
+    }
+    if shared.is_draining() {
+        outgoing.delivered().await;
+    }
+}
+
+enum AfterHead {
+    /// The request has nothing else.
+    End,
+    /// The end was not seen yet.
+    Open,
+}
+
+async fn read_head(
+    incoming: &mut Incoming<RequestRules>,
+) -> Result<(Request<()>, AfterHead), BodyError> {
+    poll_fn(|cx| {
+        while let Poll::Ready(event) = incoming.poll_event(cx) {
+            if let Event::Headers(request) = event? {
+                let after = if incoming.is_over(cx) { AfterHead::End } else { AfterHead::Open };
+                return Poll::Ready(Ok((request, after)));
+            }
+        }
+        Poll::Pending
+    })
+    .await
+}
+
+/// Answers a malformed request, or one that is too large, and takes no more of it (RFC 9114 section
+/// 4.1.2). A request that never became one gets no answer.
+// req 9114-4.1.1-038, 9114-4.1.2-051
+async fn refuse(reason: Violation, incoming: &mut Incoming<RequestRules>, outgoing: &mut Outgoing) {
+    incoming.stop(reason.code());
+    match reason.status() {
+        Some(status) => drop(answer(status, outgoing).await),
+        None => outgoing.reset(reason.code()),
+    }
+}
+
+/// A response without content.
+async fn answer(status: StatusCode, outgoing: &mut Outgoing) -> Result<(), Unsent> {
+    let head = Response::builder().status(status).header(header::CONTENT_LENGTH, 0);
+    let (head, ()) = head.body(()).expect("a valid response").into_parts();
+    let head = outgoing.response(&head, &Method::GET)?;
+    outgoing.end(BytesMut::from(head)).await
+}
+
+/// What interests the handler's task about the request while the handler runs.
+struct Signals {
+    end: oneshot::Receiver<RequestEnd>,
+    wanted: Option<oneshot::Receiver<()>>,
+}
+
+/// Calls the handler and sends what it answers.
+async fn handle<S: Handler>(
+    head: Request<()>,
+    rest: Option<Box<dyn Rest>>,
+    outgoing: &mut Outgoing,
+    service: S,
+    config: Config,
+) {
+    let method = head.method().clone();
+    let (request, mut signals) = request(head, rest, config);
+    let outcome = match respond(request, &mut signals, outgoing, service).await {
+        Ok(response) => send(response, &method, outgoing).await,
+        Err(abandoned) => Err(abandoned),
+    };
+    let unread = signals.end.try_recv();
+    match outcome {
+        // req 9114-4.1-033, 9114-4.1-034
+        Ok(()) => {
+            if let Ok(RequestEnd::Unread(mut rest)) = unread {
+                rest.stop(Code::NO_ERROR);
+            }
+        }
+        Err(failed) => {
+            let code = match unread {
+                Ok(RequestEnd::Broken(code)) => code,
+                _ => failed.code(),
+            };
+            tracing::debug!(%code, %failed, "response given up");
+            outgoing.reset(code);
+            if let Ok(RequestEnd::Unread(mut rest)) = unread {
+                rest.stop(code);
+            }
+        }
+    }
+}
+
+fn request(
+    head: Request<()>,
+    rest: Option<Box<dyn Rest>>,
+    config: Config,
+) -> (Request<RecvBody>, Signals) {
+    let (end, ended) = oneshot::channel();
+    let (wanted, is_wanted) = match waits_for_consent(&head) && rest.is_some() {
+        true => {
+            let (wanted, is_wanted) = oneshot::channel();
+            (Some(wanted), Some(is_wanted))
+        }
+        false => (None, None),
+    };
+    let owner = Owner::Server { end: rest.is_some().then_some(end), wanted };
+    let length = content_length(head.headers());
+    let body = RecvBody::new(rest, length, config.progress_timeout, owner);
+    (head.map(|()| body), Signals { end: ended, wanted: is_wanted })
+}
+
+/// Whether the client sends the body only after an interim response (RFC 9110 section 10.1.1).
+fn waits_for_consent(head: &Request<()>) -> bool {
+    let expect = head.headers().get(header::EXPECT);
+    expect.is_some_and(|expect| expect.as_bytes().eq_ignore_ascii_case(b"100-continue"))
+}
+
+/// Why there is no response, or not a whole one.
+#[derive(Debug)]
+enum Abandoned {
+    /// The handler failed.
+    Handler(BoxError),
+    /// The client does not want it, or is gone.
+    Cancelled,
+    Unsent(Unsent),
+}
+
+impl Abandoned {
+    // req 9114-4.1.1-039, 9114-4.1.1-041, 9114-4.1.1-042
+    fn code(&self) -> Code {
+        match self {
+            Self::Handler(_) => Code::INTERNAL_ERROR,
+            Self::Cancelled => Code::REQUEST_CANCELLED,
+            Self::Unsent(unsent) => match unsent {
+                Unsent::Stopped(_) | Unsent::TimedOut | Unsent::Lost(_) => Code::REQUEST_CANCELLED,
+                Unsent::Body(_) | Unsent::Message(_) => Code::INTERNAL_ERROR,
+            },
+        }
+    }
+}
+
+impl fmt::Display for Abandoned {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Handler(error) => write!(f, "the handler failed: {error}"),
+            Self::Cancelled => f.write_str("the client cancelled the request"),
+            Self::Unsent(unsent) => unsent.fmt(f),
+        }
+    }
+}
+
+impl From<Unsent> for Abandoned {
+    fn from(unsent: Unsent) -> Self {
+        Self::Unsent(unsent)
+    }
+}
+
+/// Runs the handler until it has a response. It is dropped if the client cancels the request, or if
+/// the request turns out to be malformed.
+// req 9114-4.1.1-037
+async fn respond<S: Handler>(
+    request: Request<RecvBody>,
+    signals: &mut Signals,
+    outgoing: &mut Outgoing,
+    mut service: S,
+) -> Result<Response<S::Body>, Abandoned> {
+    let call = async move {
+        let ready = poll_fn(|cx| service.poll_ready(cx).map_err(handler_failed));
+        ready.await?;
+        service.call(request).await.map_err(handler_failed)
+    };
+    let mut call = pin!(call);
+    loop {
+        tokio::select! {
+            biased;
+            response = &mut call => return response,
+            _ = outgoing.stopped() => return Err(Abandoned::Cancelled),
+            () = wanted(&mut signals.wanted) => {
+                signals.wanted = None;
+                consent(outgoing).await?;
+            }
+        }
+    }
+}
+
+/// Ready when the handler reads a body that the client holds back.
+async fn wanted(signal: &mut Option<oneshot::Receiver<()>>) {
+    match signal {
+        None => std::future::pending().await,
+        // The body was dropped unread.
+        Some(signal) => {
+            if signal.await.is_err() {
+                std::future::pending().await
+            }
+        }
+    }
+}
+
+fn handler_failed(error: impl Into<BoxError>) -> Abandoned {
+    Abandoned::Handler(error.into())
+}
+
+/// Asks for the body.
+async fn consent(outgoing: &mut Outgoing) -> Result<(), Unsent> {
+    let (head, ()) = Response::builder()
+        .status(StatusCode::CONTINUE)
+        .body(())
+        .expect("a valid response")
+        .into_parts();
+    let head = outgoing.response(&head, &Method::GET)?;
+    outgoing.write(head).await
+}
+
+/// Sends the whole response.
+// req 9114-4.1-031
+async fn send<B>(
+    response: Response<B>,
+    method: &Method,
+    outgoing: &mut Outgoing,
+) -> Result<(), Abandoned>
+where
+    B: Body<Error: Into<BoxError>>,
+{
+    let (mut head, body) = response.into_parts();
+    if may_have_content(&head, method) {
+        declare_length(&mut head.headers, body.size_hint().exact());
+    }
+    let front = outgoing.response(&head, method)?;
+    if *method == Method::HEAD {
+        return Ok(outgoing.end(BytesMut::from(front)).await?);
+    }
+    Ok(outgoing.send(front, body).await?)
+}
+
+/// Whether the length of the body at hand is what Content-Length would say.
+fn may_have_content(head: &response::Parts, method: &Method) -> bool {
+    let without = head.status.is_informational()
+        || matches!(head.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+    !without && *method != Method::HEAD && *method != Method::CONNECT
+}
