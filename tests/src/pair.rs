@@ -119,20 +119,22 @@ impl Setup {
         let server_tls = tls::server(self.certificate, &self.server_alpn);
         let server_config = ServerConfig::new(server_tls, transport(self.server, "server"));
         let server_config = Arc::new(server_config.expect("valid settings"));
-        let mut endpoint = |server: Option<Arc<ServerConfig>>| {
+        let mut endpoint_config = || {
             let reset_key = ResetKey::new(&rng.array());
-            let config = self.endpoint.clone().reset_key(reset_key).build();
-            Endpoint::new(config.expect("valid settings"), server, rng.fork())
+            self.endpoint.clone().reset_key(reset_key).build().expect("valid settings")
         };
-        let client = Host::new(endpoint(None), CLIENT.into());
-        let server = Host::new(endpoint(Some(server_config.clone())), SERVER.into());
+        let (client, server) = (endpoint_config(), endpoint_config());
+        let client = Host::new(Endpoint::new(client, None, rng.fork()), CLIENT.into());
+        let server_endpoint =
+            Endpoint::new(server.clone(), Some(server_config.clone()), rng.fork());
         Pair {
             seed: self.seed,
             start,
             now: start,
             network: Network::new(self.up, self.down, rng.fork()),
             client,
-            server,
+            server: Host::new(server_endpoint, SERVER.into()),
+            server_endpoint: server,
             client_config: Arc::new(client_config.expect("valid settings")),
             server_config,
             external: CLIENT.into(),
@@ -160,8 +162,8 @@ pub struct Pair {
     pub server: Host,
     /// What the client connects with.
     pub client_config: Arc<ClientConfig>,
-    /// What the server was made with.
-    pub server_config: Arc<ServerConfig>,
+    server_config: Arc<ServerConfig>,
+    server_endpoint: EndpointConfig,
     /// The address that the server sees the client at.
     pub external: SocketAddr,
     /// What the application of each side does on its first connection: the client's and the
@@ -211,6 +213,13 @@ impl Pair {
     /// True once both applications have carried out their plan.
     pub fn plan_is_done(&self) -> bool {
         self.apps.iter().all(|app| app.as_ref().is_some_and(App::is_done))
+    }
+
+    /// The server's process dies and starts again: it keeps its keys and loses everything else.
+    pub fn restart_server(&mut self) {
+        let server = Some(self.server_config.clone());
+        let endpoint = Endpoint::new(self.server_endpoint.clone(), server, self.rng.fork());
+        self.server = Host::new(endpoint, self.server.address);
     }
 
     /// The server's side of the first connection, once there is one.

@@ -76,7 +76,7 @@ fn identity(number: u8, names: usize) -> Identity {
     let mut authority = CertificateParams::new(Vec::new()).expect("no names");
     authority.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
     authority.serial_number = Some(SerialNumber::from(u64::from(number)));
-    authority.distinguished_name.push(DnType::CommonName, "authority of tests");
+    authority.distinguished_name.push(DnType::CommonName, format!("authority {number} of tests"));
     let authority =
         CertifiedIssuer::self_signed(authority, key_pair(&pkcs8(number))).expect("an authority");
 
