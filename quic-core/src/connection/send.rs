@@ -17,6 +17,9 @@ use crate::wire::frame::Frame;
 use crate::wire::header::{EncodedHeader, LongHeader, LongType, ShortHeader};
 use crate::wire::{PacketNumber, Side, SpaceId, Truncated};
 
+/// A train is one UDP datagram for the kernel until it is cut: with an IPv4 header it has at most
+/// this many bytes.
+const MAX_TRAIN: usize = 65_507;
 /// A further packet is only begun in a datagram with at least this much room.
 const MIN_PACKET_ROOM: usize = 96;
 /// Header protection samples 16 bytes from 4 bytes behind the start of the packet number
@@ -84,7 +87,7 @@ impl Connection {
         let segment = usize::from(self.path.recovery.max_datagram_size());
         let mut len = 0;
         let mut datagrams = 0;
-        while datagrams < max_datagrams {
+        while datagrams < max_datagrams && (len == 0 || len + segment <= MAX_TRAIN) {
             // Less than a whole datagram could not carry what the handshake needs.
             // req 9000-8.1-117
             if self.path.is_amplification_blocked() {

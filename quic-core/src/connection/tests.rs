@@ -201,3 +201,31 @@ fn closing_tells_the_peer_code_and_reason() {
     two.run(5_000);
     assert!(two.client.is_drained() && two.server.as_ref().unwrap().is_drained());
 }
+
+#[test]
+fn a_train_is_never_longer_than_what_the_kernel_takes_at_once() {
+    let mut two = Two::new();
+    two.run(5);
+    let id = two.client.streams().open(Dir::Uni).unwrap();
+    let mut largest = 0;
+    for _ in 0..200 {
+        let _ = two.client.streams().write(id, Bytes::from(vec![0; 100_000]));
+        let mut buf = Vec::new();
+        while let Some(transmit) = two.client.poll_transmit(two.now, &mut buf, 64) {
+            largest = largest.max(transmit.len);
+            let size = transmit.segment_size.unwrap_or(transmit.len);
+            for datagram in buf[..transmit.len].chunks(size) {
+                let meta = DatagramMeta::new(CLIENT.into());
+                let server = two.server.as_mut().unwrap();
+                server.recv(two.now, &meta, BytesMut::from(datagram), Retention::Share);
+            }
+        }
+        two.step();
+        let server = two.server.as_mut().unwrap();
+        while server.streams().accept(Dir::Uni).is_some() {}
+        while let Ok(Read::Chunk(chunk)) = server.streams().read(id) {
+            server.streams().release_credit(id, chunk.len() as u64);
+        }
+    }
+    assert!((50_000..=65_507).contains(&largest), "{largest}");
+}
