@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io;
 
+use quic_core::endpoint::{AcceptError, ConnectError as BeginError};
 use quic_core::error::ConnectionError;
 
 /// Why a connection was not made.
@@ -10,18 +11,24 @@ use quic_core::error::ConnectionError;
 pub enum ConnectError {
     /// The endpoint has no configuration for outgoing connections.
     NoClientConfig,
-    /// The name of the server is neither a DNS name nor an IP address.
-    InvalidServerName,
-    /// The address cannot be reached from the endpoint's socket: port 0, or the wrong IP version.
-    InvalidRemoteAddress,
-    /// There are as many connections as the endpoint may have.
-    TooManyConnections,
-    /// The TLS configuration cannot be used for this connection.
-    Tls(rustls::Error),
-    /// The client has given up meanwhile.
-    Gone,
+    /// The attempt could not begin.
+    Begin(BeginError),
+    /// The client that wanted to connect could not be accepted.
+    Accept(AcceptError),
     /// The connection was begun and ended before the handshake was complete.
     Connection(ConnectionError),
+}
+
+impl From<BeginError> for ConnectError {
+    fn from(error: BeginError) -> Self {
+        Self::Begin(error)
+    }
+}
+
+impl From<AcceptError> for ConnectError {
+    fn from(error: AcceptError) -> Self {
+        Self::Accept(error)
+    }
 }
 
 impl From<ConnectionError> for ConnectError {
@@ -34,17 +41,8 @@ impl fmt::Display for ConnectError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoClientConfig => f.write_str("the endpoint has no client configuration"),
-            Self::InvalidServerName => {
-                f.write_str("the server name is neither a DNS name nor an IP address")
-            }
-            Self::InvalidRemoteAddress => {
-                f.write_str("the address cannot be reached from this socket")
-            }
-            Self::TooManyConnections => {
-                f.write_str("the endpoint has as many connections as it may have")
-            }
-            Self::Tls(error) => error.fmt(f),
-            Self::Gone => f.write_str("the client has given up"),
+            Self::Begin(error) => error.fmt(f),
+            Self::Accept(error) => error.fmt(f),
             Self::Connection(error) => error.fmt(f),
         }
     }
@@ -53,13 +51,10 @@ impl fmt::Display for ConnectError {
 impl std::error::Error for ConnectError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::Tls(error) => Some(error),
+            Self::NoClientConfig => None,
+            Self::Begin(error) => Some(error),
+            Self::Accept(error) => Some(error),
             Self::Connection(error) => Some(error),
-            Self::NoClientConfig
-            | Self::InvalidServerName
-            | Self::InvalidRemoteAddress
-            | Self::TooManyConnections
-            | Self::Gone => None,
         }
     }
 }

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use quic_core::config::{ClientConfig, ServerConfig};
+use quic_core::endpoint::IncomingId;
 use quic_core::error::ConnectionError;
 use quic_core::shared::{Ready, ReadyList};
 use quic_core::wire::VarInt;
@@ -17,9 +18,6 @@ use crate::connect_error::ConnectError;
 use crate::connection::{Connection, ConnectionRef, lock};
 use crate::incoming::Incoming;
 use crate::stats::{Counters, EndpointStats};
-
-/// Names an incoming connection that is not yet accepted.
-pub(crate) type IncomingId = usize;
 
 /// What tasks and the driver share about an endpoint.
 #[derive(Debug)]
@@ -131,6 +129,15 @@ impl EndpointShared {
         }
         self.incoming.notify_one();
         true
+    }
+
+    /// Nobody will accept any more: returns the clients that wait.
+    pub(crate) fn stop_accepting(&self) -> Vec<IncomingId> {
+        let mut state = lock(&self.state);
+        if state.phase == Phase::Open {
+            state.phase = Phase::Closed;
+        }
+        state.incoming.drain(..).map(|arrival| arrival.id).collect()
     }
 
     /// Called after commands were carried out and when connections are gone.
@@ -318,15 +325,8 @@ impl Endpoint {
     pub fn close(&self, code: VarInt, reason: &[u8]) {
         let shared = &self.inner.shared;
         shared.send(Command::Close { code, reason: Bytes::copy_from_slice(reason) });
-        let waiting = {
-            let mut state = lock(&shared.state);
-            if state.phase == Phase::Open {
-                state.phase = Phase::Closed;
-            }
-            std::mem::take(&mut state.incoming)
-        };
-        for arrival in waiting {
-            shared.send(Command::Refuse(arrival.id));
+        for id in shared.stop_accepting() {
+            shared.send(Command::Refuse(id));
         }
         shared.incoming.notify_one();
     }

@@ -26,8 +26,6 @@
 //! ```
 
 #![forbid(unsafe_code)]
-// The driver, which uses the rest, is still to come.
-#![allow(dead_code)]
 
 mod builder;
 mod connect_error;
@@ -50,12 +48,14 @@ pub use endpoint::Endpoint;
 pub use error::{Delivery, OpenError, ReadError, ReadToEndError, WriteError};
 pub use incoming::Incoming;
 pub use recv_stream::RecvStream;
-pub use send_stream::{Priority, SendStream};
+pub use send_stream::SendStream;
 pub use stats::EndpointStats;
 
 pub use quic_core::config::{
     ClientConfig, ConfigError, EndpointConfig, ServerConfig, TransportConfig,
 };
+pub use quic_core::endpoint::{AcceptError, ConnectError as BeginError};
 pub use quic_core::error::ConnectionError;
 pub use quic_core::observe::Stats;
+pub use quic_core::stream::Priority;
 pub use quic_core::wire::{Dir, Side, StreamId, VarInt};

@@ -8,6 +8,7 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use quic_core::shared::SendCell;
+use quic_core::stream::Priority;
 use quic_core::wire::{StreamId, VarInt};
 use tokio::io::AsyncWrite;
 
@@ -33,23 +34,6 @@ use crate::wait::wait;
 pub struct SendStream {
     cell: Arc<SendCell>,
     connection: ConnectionRef,
-}
-
-/// How a stream shares the connection with others, after RFC 9218.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Priority {
-    /// 0 (first) to 7 (last): streams of a lower number go first. Larger numbers count as 7.
-    pub urgency: u8,
-    /// True if it is of use to send the stream in turns with others of the same urgency, rather
-    /// than one after the other.
-    pub incremental: bool,
-}
-
-impl Default for Priority {
-    /// Urgency 3, not incremental.
-    fn default() -> Self {
-        Self { urgency: 3, incremental: false }
-    }
 }
 
 impl SendStream {
@@ -170,7 +154,7 @@ impl SendStream {
 
     /// Sets how the stream shares the connection with others, from the next packet on.
     pub fn set_priority(&mut self, priority: Priority) {
-        self.cell.set_priority(priority.urgency.min(7), priority.incremental);
+        self.cell.set_priority(priority.urgency, priority.incremental);
     }
 
     fn refused(&self, why: quic_core::shared::WriteRefused) -> WriteError {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::error::ConfigError;
-use crate::observe::{ConnectionInfo, ObserverFactories, Observers};
+use crate::observe::{ConnectionInfo, ObserverFactories, ObserverFactory, Observers};
 use crate::path::MIN_MAX_DATAGRAM;
 use crate::recovery::{MAX_DATAGRAM_SIZE, RecoveryConfig};
 use crate::stream::StreamConfig;
@@ -103,6 +103,13 @@ impl TransportConfig {
     }
 
     /// Who listens to a new connection.
+    /// The same with someone more who listens to the events of each connection.
+    #[must_use]
+    pub fn with_observer(mut self, factory: ObserverFactory) -> Self {
+        self.observers.add(factory);
+        self
+    }
+
     pub(crate) fn observers(&self, connection: &ConnectionInfo) -> Observers {
         self.observers.observers(connection)
     }

@@ -30,6 +30,12 @@ impl Streams {
         Some(id)
     }
 
+    /// How many streams of this direction the peer allows us to open in all, those that were opened
+    /// before among them.
+    pub fn open_limit(&self, dir: Dir) -> u64 {
+        self.open_credit[dir as usize].limit()
+    }
+
     /// Takes the next stream that the peer has opened, in the order of their numbers.
     pub fn accept(&mut self, dir: Dir) -> Option<StreamId> {
         if self.phase == Phase::Closed {

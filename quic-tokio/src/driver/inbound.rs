@@ -1,0 +1,119 @@
+//! Datagrams in: batches from the socket, straight into the core.
+
+use std::io::{self, IoSliceMut};
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use quic_core::DatagramMeta;
+use quic_core::buffer::{Retention, Slab, SlabRing};
+use quic_core::endpoint::Endpoint as Core;
+use quinn_udp::RecvMeta;
+
+use crate::stats::Counters;
+use crate::udp::{Udp, from_codepoint};
+
+/// How many datagrams, or trains of them, one call receives.
+const BATCH: usize = 8;
+/// The most that one train can have, headers apart.
+const WINDOW: usize = 65_535;
+/// Small datagrams share a slab until less than a window is left.
+const SLAB: usize = 2 * (WINDOW + 1);
+/// How many calls in a row may fail before the socket is given up.
+const MAX_ERRORS: u32 = 64;
+
+/// Receives for one socket.
+#[derive(Debug)]
+pub(super) struct Inbound {
+    ring: SlabRing,
+    slabs: [Slab; BATCH],
+    metas: [RecvMeta; BATCH],
+    errors_in_a_row: u32,
+}
+
+/// What came of an attempt to receive.
+#[derive(Debug)]
+pub(super) enum Received {
+    /// Datagrams were handed to the core at this time.
+    Some(Instant),
+    /// There is nothing now; the task will be woken.
+    Nothing,
+    /// The socket is of no use any more.
+    Broken(io::Error),
+}
+
+impl Inbound {
+    /// With about `memory` bytes for data that is held by slow readers.
+    pub(super) fn new(memory: usize) -> Self {
+        let slabs = (memory / SLAB).max(BATCH);
+        let mut ring = SlabRing::new(WINDOW, SLAB, slabs);
+        Self {
+            slabs: std::array::from_fn(|_| ring.checkout()),
+            ring,
+            metas: [RecvMeta::default(); BATCH],
+            errors_in_a_row: 0,
+        }
+    }
+
+    /// Receives one batch.
+    pub(super) fn receive(
+        &mut self,
+        cx: &mut Context<'_>,
+        udp: &Udp,
+        core: &mut Core,
+        counters: &Counters,
+    ) -> Received {
+        let mut slabs = self.slabs.iter_mut();
+        let mut buffers: [IoSliceMut<'_>; BATCH] = std::array::from_fn(|_| {
+            let slab = slabs.next().expect("as many slabs as buffers");
+            IoSliceMut::new(&mut slab.buffer[..WINDOW])
+        });
+        match udp.poll_recv(cx, &mut buffers, &mut self.metas) {
+            Poll::Pending => Received::Nothing,
+            Poll::Ready(Ok(filled)) => {
+                self.errors_in_a_row = 0;
+                let now = Instant::now();
+                counters.recv_calls.add(1);
+                for index in 0..filled {
+                    self.deliver(index, now, core, counters);
+                }
+                Received::Some(now)
+            }
+            Poll::Ready(Err(error)) => {
+                counters.recv_errors.add(1);
+                self.errors_in_a_row += 1;
+                if self.errors_in_a_row > MAX_ERRORS {
+                    return Received::Broken(error);
+                }
+                // Most are about a single datagram that was sent earlier.
+                tracing::debug!(%error, "receiving failed");
+                Received::Some(Instant::now())
+            }
+        }
+    }
+
+    /// Hands the datagrams of one buffer to the core, and makes the buffer ready for the next call.
+    fn deliver(&mut self, index: usize, now: Instant, core: &mut Core, counters: &Counters) {
+        let meta = &self.metas[index];
+        let slab = &mut self.slabs[index];
+        let from = DatagramMeta {
+            remote: meta.addr,
+            local_ip: meta.dst_ip,
+            ecn: meta.ecn.map(from_codepoint),
+        };
+        let mut train = slab.buffer.split_to(meta.len.min(WINDOW));
+        let stride = meta.stride.max(1);
+        counters.bytes_received.add(train.len() as u64);
+        counters.scratch_receives.add(u64::from(slab.retention == Retention::Copy));
+        while !train.is_empty() {
+            let datagram = train.split_to(stride.min(train.len()));
+            counters.datagrams_received.add(1);
+            core.recv(now, from, datagram, slab.retention);
+        }
+        drop(train);
+        if slab.buffer.len() < WINDOW || slab.retention == Retention::Copy {
+            let used = Slab { buffer: std::mem::take(&mut slab.buffer), ..*slab };
+            self.ring.put_back(used);
+            *slab = self.ring.checkout();
+        }
+    }
+}
