@@ -77,6 +77,7 @@ impl Endpoint {
             reset_key: Arc::clone(&self.reset_key),
             rng: self.rng.fork(),
         };
+        self.latest = Some(now);
         let connection = Connection::new(now, setup).map_err(ConnectError::Tls)?;
         Ok(self.add(connection, &[local_cid]))
     }

@@ -122,6 +122,11 @@ impl IncomingQueue {
         Some((*id, incoming.meta.remote))
     }
 
+    /// True if there is a client that was not reported yet.
+    pub(super) fn has_arrivals(&self) -> bool {
+        self.waiting.range(self.unreported..).next().is_some()
+    }
+
     /// When the oldest client has waited for too long. Numbers are given in order of time.
     pub(super) fn next_expiry(&self) -> Option<Instant> {
         self.waiting.first_key_value().map(|(_, incoming)| incoming.expires)

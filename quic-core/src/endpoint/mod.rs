@@ -104,6 +104,8 @@ pub struct Endpoint {
     /// Drained connections of which the owner was not told yet.
     gone: VecDeque<ConnectionHandle>,
     timers: TimerQueue,
+    /// The latest time that the owner told.
+    latest: Option<Instant>,
     stats: EndpointStats,
 }
 
@@ -124,6 +126,7 @@ impl Endpoint {
             attention: ReadyQueue::default(),
             gone: VecDeque::new(),
             timers: TimerQueue::default(),
+            latest: None,
             stats: EndpointStats::default(),
             config,
         }
@@ -140,6 +143,7 @@ impl Endpoint {
         datagram: BytesMut,
         retention: Retention,
     ) {
+        self.latest = Some(now);
         self.stats.received += 1;
         match self.routes.find(&datagram) {
             Some(Target::Connection(handle)) => {
@@ -195,6 +199,7 @@ impl Endpoint {
         buf: &mut Vec<u8>,
         max_datagrams: usize,
     ) -> Option<Transmit> {
+        self.latest = Some(now);
         if let Some((transmit, packet)) = self.stateless.pop() {
             if buf.len() < packet.len() {
                 buf.resize(packet.len(), 0);
@@ -214,14 +219,21 @@ impl Endpoint {
         None
     }
 
-    /// When [`Endpoint::handle_timeout`] is to be called at the latest. Up to date after
-    /// [`Endpoint::poll_transmit`] has returned `None`.
+    /// When [`Endpoint::handle_timeout`] is to be called at the latest: in the past as long as
+    /// [`Endpoint::poll_event`] or [`Endpoint::poll_transmit`] has not been called to the end.
     pub fn next_timeout(&self) -> Option<Instant> {
-        [self.timers.next(), self.incoming.next_expiry()].into_iter().flatten().min()
+        let unpolled = !self.dirty.is_empty()
+            || !self.attention.is_empty()
+            || !self.gone.is_empty()
+            || !self.stateless.is_empty()
+            || self.incoming.has_arrivals();
+        let at_once = self.latest.filter(|_| unpolled);
+        [at_once, self.timers.next(), self.incoming.next_expiry()].into_iter().flatten().min()
     }
 
     /// Does what is due at `now`; does no harm before.
     pub fn handle_timeout(&mut self, now: Instant) {
+        self.latest = Some(now);
         while let Some(handle) = self.timers.pop_due(now) {
             let Some(entry) = self.connections.get_mut(handle) else { continue };
             match entry.connection.timeout() {

@@ -34,6 +34,10 @@ impl ReadyQueue {
         }
         Some(handle)
     }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
 }
 
 #[cfg(test)]

@@ -57,6 +57,10 @@ impl StatelessQueue {
         self.queue.push_back((transmit, packet));
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+
     pub(super) fn pop(&mut self) -> Option<(Transmit, Vec<u8>)> {
         self.queue.pop_front()
     }

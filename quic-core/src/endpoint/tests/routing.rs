@@ -214,3 +214,17 @@ fn a_client_that_comes_back_resumes_its_session_with_new_connection_ids() {
         assert_eq!(net.client.close_reason(client), None);
     }
 }
+
+#[test]
+fn the_deadline_is_over_as_long_as_something_was_not_polled() {
+    let mut net = Net::new();
+    let client = net.connect();
+    assert_eq!(net.client.endpoint.next_timeout(), Some(net.now), "something to send");
+    net.client.transmits(net.now);
+    assert_eq!(net.client.endpoint.next_timeout(), Some(net.now), "something to tell");
+    net.client.take_events();
+    net.client.transmits(net.now);
+    assert!(net.client.endpoint.next_timeout().unwrap() > net.now);
+    net.client.endpoint.connection_mut(client).unwrap();
+    assert_eq!(net.client.endpoint.next_timeout(), Some(net.now), "touched by its owner");
+}
