@@ -46,16 +46,17 @@ impl ConnectionShared {
     /// Answers those who have asked for statistics, which `stats` makes if there are any.
     pub(crate) fn answer_stats(&self, stats: impl Fn() -> Stats) {
         let asked = std::mem::take(&mut lock(&self.stats).asked);
-        for reply in asked {
-            // Who has asked may have gone.
-            let _ = reply.send(stats());
-        }
+        reply_all(asked, stats);
     }
 
-    /// Keeps the last statistics for those who ask later.
+    /// Keeps the last statistics for those who ask later. The first ones to be kept count.
     pub(crate) fn close_stats(&self, stats: Stats) {
-        self.answer_stats(|| stats.clone());
-        lock(&self.stats).last = Some(stats);
+        let (asked, last) = {
+            let mut desk = lock(&self.stats);
+            let last = desk.last.get_or_insert(stats).clone();
+            (std::mem::take(&mut desk.asked), last)
+        };
+        reply_all(asked, || last.clone());
     }
 
     pub(crate) fn set_remote(&self, remote: SocketAddr) {
@@ -65,6 +66,13 @@ impl ConnectionShared {
     /// Why the connection is over, for streams that are lost with it.
     pub(crate) fn error(&self) -> ConnectionError {
         self.cell.error().unwrap_or(ConnectionError::EndpointClosed)
+    }
+}
+
+fn reply_all(asked: Vec<oneshot::Sender<Stats>>, stats: impl Fn() -> Stats) {
+    for reply in asked {
+        // Who has asked may have gone.
+        let _ = reply.send(stats());
     }
 }
 

@@ -320,7 +320,7 @@ impl Endpoint {
         }
     }
 
-    /// Closes all connections with this code and reason, and accepts no more. To let the peers
+    /// Closes all connections with this code and reason, and makes and accepts no more. To let the peers
     /// learn of it, wait for [`wait_idle`](Self::wait_idle) before the program ends.
     pub fn close(&self, code: VarInt, reason: &[u8]) {
         let shared = &self.inner.shared;
@@ -386,7 +386,7 @@ impl EndpointShared {
     ) -> Result<Connection, ConnectError> {
         let gone = || ConnectError::Connection(ConnectionError::EndpointClosed);
         let (reply, answer) = oneshot::channel();
-        if !self.send(command(reply)) {
+        if lock(&self.state).phase != Phase::Open || !self.send(command(reply)) {
             return Err(gone());
         }
         let connection = Connection::new(answer.await.unwrap_or_else(|_| Err(gone()))?);

@@ -2,8 +2,11 @@
 
 mod support;
 
-use std::time::Duration;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
+use quic_core::observe::{Event, Observer};
 use quic_tokio::{
     ConnectError, ConnectionError, Delivery, Endpoint, OpenError, ReadError, TransportConfig,
     WriteError,
@@ -187,6 +190,10 @@ async fn closing_a_server_endpoint_ends_everything_and_becomes_idle() {
         net.server.wait_idle().await;
         net.client.wait_idle().await;
         assert_eq!(net.server.stats().connections, 0);
+        assert!(server.stats().await.packets_sent > 0, "the last counters are kept");
+        net.client.close(code(0), b"");
+        let error = net.client.connect(LOCALHOST, "localhost").await.unwrap_err();
+        assert_eq!(error, ConnectError::Connection(ConnectionError::EndpointClosed));
     })
     .await;
 }
@@ -249,6 +256,108 @@ fn the_end_of_the_runtime_ends_connections_instead_of_hanging() {
         let error = net.client.connect(LOCALHOST, "localhost").await.unwrap_err();
         assert_eq!(error, ConnectError::Connection(ConnectionError::EndpointClosed));
     }));
+}
+
+/// Panics at the first packet that carries application data.
+struct Bomb;
+
+impl Observer for Bomb {
+    fn on_event(&mut self, _now: Instant, event: &Event<'_>) {
+        if let Event::PacketReceived(packet) = event
+            && packet.payload.windows(4).any(|bytes| bytes == b"BOOM")
+        {
+            panic!("a test of what a panic of the driver does");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_panic_of_the_driver_ends_connections_instead_of_hanging() {
+    within_limits(async {
+        let identity = Identity::new();
+        let transport =
+            TransportConfig::default().with_observer(Arc::new(|_| Some(Box::new(Bomb))));
+        let server = identity.server(ALPN).with_transport(Arc::new(transport));
+        let net = Net {
+            server: Endpoint::server(server, LOCALHOST).unwrap(),
+            client: Endpoint::client(identity.client(ALPN), LOCALHOST).unwrap(),
+        };
+        let (client, server) = net.connect().await;
+        let (mut send, _recv) = client.open_bi().await.unwrap();
+        send.write_all(b"BOOM").await.unwrap();
+        assert_eq!(server.closed().await, ConnectionError::EndpointClosed);
+        let lost = OpenError::ConnectionLost(ConnectionError::EndpointClosed);
+        assert_eq!(server.open_uni().await.map(drop), Err(lost));
+        assert_eq!(server.stats().await.packets_sent, 0, "nobody knows");
+        assert!(net.server.accept().await.is_none());
+        net.server.wait_idle().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_server_on_all_addresses_answers_from_the_one_it_was_called_at() {
+    within_limits(async {
+        let identity = Identity::new();
+        let all = "[::]:0".parse().unwrap();
+        // Where there is no IPv6 there is nothing to see.
+        let Ok(server) = Endpoint::server(identity.server(ALPN), all) else { return };
+        let port = server.local_addr().port();
+        let client = Endpoint::client(identity.client(ALPN), "0.0.0.0:0".parse().unwrap()).unwrap();
+        for host in [1, 2] {
+            let addr = SocketAddr::from(([127, 0, 0, host], port));
+            let accept = async { server.accept().await.unwrap().accept().await.unwrap() };
+            let connect = async { client.connect(addr, "localhost").await.unwrap() };
+            let (at_client, at_server) = tokio::join!(connect, accept);
+            assert_eq!(at_client.remote_address(), addr);
+            assert!(at_server.remote_address().is_ipv4(), "{}", at_server.remote_address());
+        }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_connections_share_one_socket_and_one_task() {
+    const CONNECTIONS: usize = 64;
+    within_limits(async {
+        let net = Arc::new(Net::new());
+        let server = Arc::clone(&net);
+        tokio::spawn(async move {
+            while let Some(incoming) = server.server.accept().await {
+                tokio::spawn(async move {
+                    let connection = incoming.accept().await.unwrap();
+                    let mut recv = connection.accept_uni().await.unwrap();
+                    let data = recv.read_to_end(1 << 20).await.unwrap();
+                    let mut send = connection.open_uni().await.unwrap();
+                    send.write_chunk(data).await.unwrap();
+                    send.finish().unwrap();
+                    connection.closed().await
+                });
+            }
+        });
+        let mut tasks = tokio::task::JoinSet::new();
+        for index in 0..CONNECTIONS {
+            let net = Arc::clone(&net);
+            tasks.spawn(async move {
+                let addr = net.server.local_addr();
+                let connection = net.client.connect(addr, "localhost").await.unwrap();
+                let data = noise(10_000 + index);
+                let mut send = connection.open_uni().await.unwrap();
+                send.write_all(&data).await.unwrap();
+                send.finish().unwrap();
+                let mut recv = connection.accept_uni().await.unwrap();
+                assert_eq!(recv.read_to_end(1 << 20).await.unwrap(), data);
+                connection.close(code(0), b"done");
+            });
+        }
+        while let Some(result) = tasks.join_next().await {
+            result.unwrap();
+        }
+        net.client.wait_idle().await;
+        net.server.wait_idle().await;
+        assert_eq!(net.server.stats().connections, 0);
+    })
+    .await;
 }
 
 #[tokio::test]

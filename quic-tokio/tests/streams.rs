@@ -208,6 +208,57 @@ async fn a_dropped_reader_stops_a_writer_that_waits_for_room() {
 }
 
 #[tokio::test]
+async fn readers_that_hold_on_to_data_pin_bounded_memory_and_lose_nothing() {
+    const TOTAL: usize = 12 << 20;
+    within_limits(async {
+        let net = Net::with(TransportConfig::default(), |builder| builder.receive_memory(0));
+        let (client, server) = net.connect().await;
+        let data = Bytes::from(noise(TOTAL));
+        let mut send = client.open_uni().await.unwrap();
+        let writer = async {
+            for start in (0..TOTAL).step_by(50_000) {
+                send.write_chunk(data.slice(start..TOTAL.min(start + 50_000))).await.unwrap();
+            }
+            send.finish().unwrap();
+        };
+        let reader = async {
+            let mut recv = server.accept_uni().await.unwrap();
+            let mut held = Vec::new();
+            while let Some(chunk) = recv.read_chunk().await.unwrap() {
+                held.push(chunk);
+            }
+            held
+        };
+        let ((), held) = tokio::join!(writer, reader);
+        assert!(held.concat() == data);
+        let stats = net.server.stats();
+        assert!(stats.scratch_receives > 0, "the slabs were all pinned: {stats:?}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn both_directions_of_many_streams_are_busy_at_once() {
+    within_limits(async {
+        let net = Net::new();
+        let (client, server) = net.connect().await;
+        tokio::spawn(echo(server));
+        let data = noise(1 << 20);
+        let exchange = async || {
+            let (mut send, mut recv) = client.open_bi().await.unwrap();
+            let write = async {
+                send.write_all(&data).await.unwrap();
+                send.finish().unwrap();
+            };
+            let ((), answer) = tokio::join!(write, recv.read_to_end(2 << 20));
+            assert!(answer.unwrap() == data);
+        };
+        tokio::join!(exchange(), exchange(), exchange(), exchange());
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_stream_that_is_longer_than_the_limit_is_refused() {
     within_limits(async {
         let net = Net::new();

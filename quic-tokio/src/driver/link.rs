@@ -10,6 +10,7 @@ use quic_core::config::TransportConfig;
 use quic_core::connection::{Connection, ConnectionEvent};
 use quic_core::endpoint::ConnectionHandle;
 use quic_core::error::ConnectionError;
+use quic_core::observe::Stats;
 use quic_core::shared::{SendWork, StreamCells, Wakes};
 use quic_core::stream::StreamEvent;
 use quic_core::wire::{Dir, StreamId, VarInt};
@@ -88,10 +89,11 @@ impl Link {
         for cells in &work.opened {
             self.open(connection, cells, &mut scratch.wakes);
         }
-        if let Some((code, reason)) = work.close {
+        let close = work.close.or(work.released.then(|| (VarInt::from_u32(0), Bytes::new())));
+        if let Some((code, reason)) = close
+            && !connection.is_closed()
+        {
             connection.close(now, code.into(), reason);
-        } else if work.released && self.phase == Phase::Alive {
-            connection.close(now, VarInt::from_u32(0).into(), Bytes::new());
         }
         self.shared.answer_stats(|| connection.stats());
     }
@@ -141,8 +143,7 @@ impl Link {
                     self.on_stream_event(event, connection, scratch);
                 }
                 ConnectionEvent::Closed(error) => {
-                    self.shared.close_stats(connection.stats());
-                    self.on_closed(error, &mut scratch.wakes);
+                    self.on_closed(error, connection.stats(), &mut scratch.wakes);
                 }
             }
         }
@@ -152,8 +153,9 @@ impl Link {
     }
 
     /// The connection is over: everyone learns it.
-    pub(super) fn on_closed(&mut self, error: ConnectionError, wakes: &mut Wakes) {
+    fn on_closed(&mut self, error: ConnectionError, stats: Stats, wakes: &mut Wakes) {
         self.phase = Phase::Over;
+        self.shared.close_stats(stats);
         // First the reason, so that whoever is told of the loss finds it.
         let unseen = self.shared.cell.on_closed(error, wakes);
         for cells in &unseen {
@@ -163,6 +165,11 @@ impl Link {
             stream.on_lost(wakes);
         }
         self.streams.clear();
+    }
+
+    /// The connection is gone. If that is news to anyone, something went very wrong.
+    pub(super) fn on_gone(&mut self, wakes: &mut Wakes) {
+        self.on_closed(ConnectionError::EndpointClosed, Stats::default(), wakes);
     }
 
     fn on_connected(&mut self, connection: &mut Connection, wakes: &mut Wakes) {

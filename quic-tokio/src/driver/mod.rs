@@ -29,7 +29,6 @@ use quic_core::endpoint::{
     AcceptError, ConnectError as BeginError, ConnectionHandle, Endpoint as Core, EndpointEvent,
     IncomingId,
 };
-use quic_core::error::ConnectionError;
 use quic_core::shared::{ConnectionCell, Ready};
 use quic_core::util::Rng;
 use quic_core::wire::Side;
@@ -48,7 +47,7 @@ use link::{Link, Scratch};
 use outbound::{Flow, Outbound};
 
 /// Rounds before other tasks of the thread get their turn.
-const MAX_ROUNDS: usize = 8;
+const MAX_ROUNDS: usize = 4;
 
 /// Starts the driver of an endpoint on the current runtime.
 pub(crate) fn spawn(settings: EndpointBuilder, udp: Udp, shared: Arc<EndpointShared>) {
@@ -131,8 +130,8 @@ impl Driver {
         }
         self.take_events();
         let flow = self.outbound.send(cx, &self.udp, &mut self.core, &self.shared.counters);
-        // Sending may end connections.
-        self.take_events();
+        // Sending ends connections now and then, and what follows from that may be sent.
+        busy |= self.take_events();
         self.scratch.wakes.wake_all();
         match (busy || flow == Flow::More, self.is_over()) {
             (_, true) => Round::Over,
@@ -172,12 +171,14 @@ impl Driver {
         }
     }
 
-    /// Hands what happened in the core to the cells.
-    fn take_events(&mut self) {
+    /// Hands what happened in the core to the cells. False if nothing did.
+    fn take_events(&mut self) -> bool {
+        let mut any = !self.touched.is_empty();
         while let Some(handle) = self.touched.pop() {
             self.take_connection_events(handle);
         }
         while let Some(event) = self.core.poll_event() {
+            any = true;
             match event {
                 EndpointEvent::Incoming { id, remote } => {
                     let remote = canonical(remote);
@@ -189,6 +190,7 @@ impl Driver {
                 EndpointEvent::ConnectionGone(handle) => self.forget(handle),
             }
         }
+        any
     }
 
     fn take_connection_events(&mut self, handle: ConnectionHandle) {
@@ -201,8 +203,7 @@ impl Driver {
     fn forget(&mut self, handle: ConnectionHandle) {
         let Some(slot) = self.links.get_mut(handle.index()) else { return };
         if let Some(mut link) = slot.take_if(|link| link.handle == handle) {
-            // It has told its end long ago, unless something went very wrong.
-            link.on_closed(ConnectionError::EndpointClosed, &mut self.scratch.wakes);
+            link.on_gone(&mut self.scratch.wakes);
         }
         self.shared.set_connections(self.core.connection_count());
     }
@@ -311,7 +312,7 @@ impl Drop for Driver {
     fn drop(&mut self) {
         self.shared.on_driver_gone();
         for link in self.links.iter_mut().flatten() {
-            link.on_closed(ConnectionError::EndpointClosed, &mut self.scratch.wakes);
+            link.on_gone(&mut self.scratch.wakes);
         }
         self.scratch.wakes.wake_all();
     }
