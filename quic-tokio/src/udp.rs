@@ -11,6 +11,9 @@ use tokio::io::Interest;
 
 use crate::builder::Gso;
 
+/// However it is segmented, what goes to the kernel in one call must fit into an IPv4 packet.
+const MAX_TRAIN_LEN: usize = 65_535 - 20 - 8;
+
 /// A UDP socket with offloads, ECN and the addresses of both ends of each datagram.
 #[derive(Debug)]
 pub(crate) struct Udp {
@@ -68,10 +71,10 @@ impl Udp {
         }
     }
 
-    /// How many datagrams a train may have.
-    pub(crate) fn max_train(&self) -> usize {
+    /// How many datagrams of `segment` bytes a train may have.
+    pub(crate) fn max_train(&self, segment: usize) -> usize {
         match self.gso {
-            Gso::On => self.state.max_gso_segments(),
+            Gso::On => (MAX_TRAIN_LEN / segment.max(1)).clamp(1, self.state.max_gso_segments()),
             Gso::Off => 1,
         }
     }
@@ -101,8 +104,8 @@ impl Udp {
         }
     }
 
-    /// Sends what `transmit` describes of `bytes`, from `offset` on. Pending if the socket takes
-    /// no more now.
+    /// Sends what `transmit` describes of `bytes`, from `offset` on, or as much of it as one call
+    /// can take. Pending if the socket takes no more now.
     ///
     /// If the kernel refuses segmentation offload, it is turned off and one datagram is sent.
     pub(crate) fn poll_send(
@@ -115,8 +118,8 @@ impl Udp {
         let train = &bytes[..transmit.len];
         let segment = transmit.segment_size.unwrap_or(transmit.len);
         loop {
-            let single = self.max_train() == 1;
-            let end = if single { (offset + segment).min(train.len()) } else { train.len() };
+            let max = self.max_train(segment);
+            let end = train.len().min(offset + max * segment);
             let part = quinn_udp::Transmit {
                 destination: transmit.remote,
                 ecn: transmit.ecn.map(to_codepoint),
@@ -133,7 +136,7 @@ impl Udp {
                 Ok(()) => return Poll::Ready(Sent::UpTo(end)),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 // Turned off meanwhile: what was a train goes out one by one.
-                Err(_) if !single && self.max_train() == 1 => {}
+                Err(_) if self.max_train(segment) < max => {}
                 Err(error) => {
                     tracing::debug!(%error, remote = %transmit.remote, "datagrams not sent");
                     return Poll::Ready(Sent::Refused(end));
@@ -221,9 +224,9 @@ mod tests {
         all
     }
 
-    async fn a_train_arrives(gso: Gso) {
+    async fn a_train_arrives(gso: Gso, len: usize) {
         let (from, to) = (socket(gso), socket(gso));
-        let bytes: Vec<u8> = (0..3000_u32).map(|byte| byte as u8).collect();
+        let bytes: Vec<u8> = (0..len).map(|byte| (byte % 251) as u8).collect();
         let transmit = Transmit {
             remote: to.local_addr(),
             local_ip: None,
@@ -233,11 +236,12 @@ mod tests {
         };
         let both = async {
             send_all(&from, &transmit, &bytes).await;
-            receive(&to, 3).await
+            receive(&to, len.div_ceil(1200)).await
         };
         let got = tokio::time::timeout(Duration::from_secs(10), both).await.unwrap();
         let lengths: Vec<_> = got.iter().map(|(datagram, _)| datagram.len()).collect();
-        assert_eq!(lengths, [1200, 1200, 600]);
+        let expected: Vec<_> = bytes.chunks(1200).map(<[u8]>::len).collect();
+        assert_eq!(lengths, expected);
         let datagrams: Vec<_> = got.iter().map(|(datagram, _)| &datagram[..]).collect();
         assert_eq!(datagrams.concat(), bytes);
         for (_, meta) in &got {
@@ -249,13 +253,19 @@ mod tests {
 
     #[tokio::test]
     async fn a_train_arrives_as_its_datagrams() {
-        a_train_arrives(Gso::On).await;
+        a_train_arrives(Gso::On, 3000).await;
+    }
+
+    #[tokio::test]
+    async fn a_train_that_is_too_long_for_one_call_takes_two() {
+        a_train_arrives(Gso::On, 64 * 1200 - 1).await;
+        assert!(socket(Gso::On).max_train(1452) <= 45);
     }
 
     #[tokio::test]
     async fn a_train_can_be_sent_one_by_one() {
-        a_train_arrives(Gso::Off).await;
-        assert_eq!(socket(Gso::Off).max_train(), 1);
+        a_train_arrives(Gso::Off, 3000).await;
+        assert_eq!(socket(Gso::Off).max_train(1200), 1);
     }
 
     #[tokio::test]

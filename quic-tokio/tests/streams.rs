@@ -104,11 +104,10 @@ async fn a_large_transfer_arrives_unchanged_in_few_system_calls() {
         assert_eq!(sent.as_ref(), received.as_ref());
         let stats = net.client.stats();
         assert!(stats.bytes_sent > total as u64);
-        assert!(
-            stats.send_calls < stats.datagrams_sent / 2,
-            "trains go out in one call: {stats:?}, peer: {:?}",
-            net.server.stats()
-        );
+        let peer = net.server.stats();
+        // Trains go out in one call each.
+        assert!(stats.send_calls < stats.datagrams_sent / 4, "{stats:?}, peer: {peer:?}");
+        assert_eq!(stats.send_errors, 0, "{stats:?}");
     })
     .await;
 }
@@ -196,7 +195,8 @@ async fn a_dropped_reader_stops_a_writer_that_waits_for_room() {
             }
         };
         let dropper = async {
-            while client.stats().await.path.bytes_in_flight == 0 {
+            // Well within the window that the reader has opened.
+            while net.client.stats().bytes_sent < 500_000 {
                 tokio::task::yield_now().await;
             }
             drop(recv);

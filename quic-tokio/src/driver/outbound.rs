@@ -16,6 +16,8 @@ const MAX_TRAINS: usize = 16;
 #[derive(Debug, Default)]
 pub(super) struct Outbound {
     buffer: Vec<u8>,
+    /// The size of datagrams in the last train, and thus most likely in the next.
+    segment: usize,
     /// A train that the socket did not take whole.
     pending: Option<Train>,
 }
@@ -52,11 +54,14 @@ impl Outbound {
                 Some(train) => train,
                 None => {
                     let now = Instant::now();
-                    let max = udp.max_train();
-                    match core.poll_transmit(now, &mut self.buffer, max) {
-                        Some(transmit) => Train { transmit, offset: 0 },
-                        None => return Flow::Drained,
+                    let max = udp.max_train(self.segment);
+                    let Some(transmit) = core.poll_transmit(now, &mut self.buffer, max) else {
+                        return Flow::Drained;
+                    };
+                    if let Some(segment) = transmit.segment_size {
+                        self.segment = segment;
                     }
+                    Train { transmit, offset: 0 }
                 }
             };
             if self.send_train(cx, udp, train, counters).is_pending() {
