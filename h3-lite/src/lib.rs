@@ -24,6 +24,11 @@
 
 #![forbid(unsafe_code)]
 
+/// The examples of the README, which must compile.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+mod readme {}
+
 mod body;
 pub mod client;
 mod control;
