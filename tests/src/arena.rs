@@ -159,6 +159,24 @@ impl Arena {
         id
     }
 
+    /// A raw client that has the server's first flight, and thus all keys, and has not answered.
+    ///
+    /// # Panics
+    ///
+    /// If the endpoint does not answer.
+    pub fn client_in_handshake(&mut self) -> PeerId {
+        let mut peer = RawPeer::client(&mut self.rng, generous_parameters());
+        let hello = peer.poll_datagram().expect("a first flight");
+        let id = self.add_client(peer);
+        self.hand_over(id, &hello);
+        for datagram in self.transmit() {
+            let now = self.now;
+            self.peer(id).receive(now, &datagram.payload);
+        }
+        assert!(self.peer(id).is_connected());
+        id
+    }
+
     /// The raw peer.
     pub fn peer(&mut self, id: PeerId) -> &mut RawPeer {
         self.peers.get_mut(&id).expect("a peer of this arena")
@@ -221,7 +239,7 @@ impl Arena {
                 }
             }
             if quiet {
-                return;
+                return self.take_events();
             }
         }
         panic!("the conversation does not end");

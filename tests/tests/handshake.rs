@@ -241,7 +241,6 @@ fn a_server_forgets_a_client_that_fell_silent() {
 
 // ---- silence
 
-// req-test 9000-10.1-218
 #[test]
 fn an_idle_connection_ends_on_both_sides_without_a_packet() {
     let mut pair = Pair::new(Seed::or_env(1));
@@ -256,7 +255,6 @@ fn an_idle_connection_ends_on_both_sides_without_a_packet() {
     assert!(pair.elapsed() < 32 * SECOND, "{:?}", pair.elapsed());
 }
 
-// req-test 9000-10.1-217
 #[test]
 fn the_shorter_idle_timeout_of_both_sides_counts() {
     let setup = Setup::new(Seed::or_env(1));
@@ -265,6 +263,21 @@ fn the_shorter_idle_timeout_of_both_sides_counts() {
     let handle = pair.establish();
     pair.drive_until(10 * SECOND, |pair| pair.client.known(handle).closed.is_some());
     assert!(pair.elapsed() < 4 * SECOND, "{:?}", pair.elapsed());
+}
+
+// req-test 9000-10.1-220
+#[test]
+fn the_idle_timeout_is_not_below_three_probe_timeouts() {
+    let link = Link { delay: Duration::from_millis(500), ..Link::default() };
+    let setup = Setup::new(Seed::or_env(1)).links(link).transport(|transport| {
+        transport.handshake_timeout(3 * SECOND).max_idle_timeout(Some(3 * SECOND))
+    });
+    let mut pair = setup.build();
+    let handle = pair.establish();
+    let quiet_since = pair.now;
+    pair.drive_until(60 * SECOND, |pair| pair.client.known(handle).closed.is_some());
+    // The round trip is 1 s and its variation half of that: a probe timeout of about 3 s.
+    assert!(pair.now - quiet_since > 5 * SECOND, "{:?}", pair.now - quiet_since);
 }
 
 #[test]

@@ -541,27 +541,14 @@ fn initial_packets_carry_few_frames() {
     }
 }
 
-/// A raw client that has the server's first flight, and thus Handshake keys, and has not answered.
-fn mid_handshake(arena: &mut Arena) -> PeerId {
-    let mut peer = RawPeer::client(&mut arena.rng, generous_parameters());
-    let hello = peer.poll_datagram().expect("a first flight");
-    let id = arena.add_client(peer);
-    arena.hand_over(id, &hello);
-    for datagram in arena.transmit() {
-        let now = arena.now;
-        arena.peer(id).receive(now, &datagram.payload);
-    }
-    while arena.peer(id).poll_datagram().is_some() {}
-    id
-}
-
 // req-test 9000-12.4-291, 9000-17.2.4-399, 9000-12.5-297, 9000-12.5-299
 #[test]
 fn handshake_packets_carry_few_frames() {
     let mut arena = Arena::new(limits());
     let witness = arena.connected_client();
     for frame in only_in_data() {
-        let id = mid_handshake(&mut arena);
+        let id = arena.client_in_handshake();
+        while arena.peer(id).poll_datagram().is_some() {}
         let datagram = arena.peer(id).packet(PacketType::Handshake).payload(&frame).datagram();
         arena.send(id, &datagram);
         assert_closed(&mut arena, id, "in Handshake", PROTOCOL, Some(frame[0].into()));
