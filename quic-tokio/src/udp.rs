@@ -47,6 +47,7 @@ impl Udp {
     pub(crate) fn new(socket: std::net::UdpSocket, buffer: usize, gso: Gso) -> io::Result<Self> {
         socket.set_nonblocking(true)?;
         grow_buffers(&socket, buffer);
+        // req 9000-14-345, 9000-14-346: this sets the Don't Fragment bit where the system can.
         let state = UdpSocketState::new((&socket).into())?;
         let local_addr = socket.local_addr()?;
         let io = tokio::net::UdpSocket::from_std(socket)?;
@@ -189,6 +190,13 @@ mod tests {
 
     fn socket(gso: Gso) -> Udp {
         Udp::new(Udp::bind(LOCALHOST).unwrap(), 1 << 20, gso).unwrap()
+    }
+
+    // req-test 9000-14-345, 9000-14-346
+    #[cfg(any(target_os = "linux", target_os = "macos", windows))]
+    #[tokio::test]
+    async fn datagrams_are_not_fragmented() {
+        assert!(!socket(Gso::On).state.may_fragment());
     }
 
     async fn send_all(from: &Udp, transmit: &Transmit, bytes: &[u8]) {

@@ -87,7 +87,7 @@ mod tests {
         }
     }
 
-    // req-test 9000-5.1-040, 9000-5.1-039
+    // req-test 9000-5.1-040, 9000-5.1-039, 9000-10.3.2-263, 9000-10.3.2-264
     #[test]
     fn no_connection_id_comes_twice() {
         let mut rng = Rng::from_seed([2; 32]);

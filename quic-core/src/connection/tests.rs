@@ -11,11 +11,12 @@ use super::{Connection, ConnectionEvent, ConnectionSetup, Role};
 use crate::cid::Generator;
 use crate::config::TransportConfig;
 use crate::crypto::{ResetKey, client_config, server_config};
+use crate::error::ConnectionError;
 use crate::path::{DatagramMeta, Retention};
 use crate::stream::{Read, StreamEvent};
 use crate::util::Rng;
 use crate::wire::header::Header;
-use crate::wire::{ConnectionId, Dir, Version};
+use crate::wire::{ConnectionId, Dir, PacketNumber, SpaceId, Version};
 
 const CLIENT: ([u8; 4], u16) = ([192, 0, 2, 1], 1000);
 const SERVER: ([u8; 4], u16) = ([192, 0, 2, 2], 443);
@@ -187,6 +188,22 @@ fn a_megabyte_arrives_in_order_and_is_acknowledged() {
         matches!(event, ConnectionEvent::Stream(StreamEvent::SendClosed { id: closed, .. }) if closed == id)
     });
     assert!(delivered);
+}
+
+// req-test 9000-12.3-286
+#[test]
+fn a_connection_without_packet_numbers_ends_without_a_word() {
+    let mut two = Two::new();
+    two.run(200);
+    two.client.recovery.jump_to(SpaceId::Data, PacketNumber::MAX.into_inner() + 1);
+    two.client.ping();
+    assert_eq!(datagrams(&mut two.client, two.now), Vec::<Vec<u8>>::new());
+    assert_eq!(two.client.close_reason(), Some(&ConnectionError::PacketNumbersExhausted));
+    assert!(two.client.is_drained());
+    let server = two.server.as_mut().unwrap();
+    server.ping();
+    assert!(two.step() > 0);
+    assert_eq!(datagrams(&mut two.client, two.now), Vec::<Vec<u8>>::new());
 }
 
 #[test]

@@ -168,7 +168,7 @@ impl Keyring {
     }
 
     /// Counts a packet that was not authentic against the limit of the AEAD.
-    // req 9001-6.6-089, 9001-6.6-090
+    // req 9001-6.6-089, 9001-6.6-090, 9001-6.6-087
     #[cold]
     fn on_auth_failure(&mut self, space: SpaceId) -> OpenError {
         self.auth_failures += 1;

@@ -20,7 +20,7 @@ impl ResetKey {
     }
 
     /// The token that belongs to `id`: the first 16 bytes of its HMAC-SHA-256.
-    // req 9000-10.3.2-261
+    // req 9000-10.3.2-261, 9000-10.3.2-265
     pub fn token(&self, id: &ConnectionId) -> ResetToken {
         let tag = hmac::sign(&self.0, id.as_slice());
         let mut token = [0; ResetToken::LEN];
@@ -54,6 +54,7 @@ mod tests {
         assert_eq!(token.as_bytes(), &expected);
     }
 
+    // req-test 9000-10.3.2-261, 9000-10.3.2-265
     #[test]
     fn tokens_depend_on_the_key_and_on_the_connection_id() {
         let id = ConnectionId::new(&[1, 2, 3]).unwrap();

@@ -46,7 +46,7 @@ impl Session {
     /// # Errors
     ///
     /// If `config` does not allow TLS 1.3 or has no cipher suite for QUIC.
-    // req 9001-8.2-103, 9001-5.3-042, 9001-8.4-108, 9001-8.3-106, 9001-5.6-049
+    // req 9001-8.2-103, 9001-5.3-042, 9001-8.4-108, 9001-8.3-106, 9001-5.6-049, 9000-7-083
     pub fn client(
         config: Arc<rustls::ClientConfig>,
         name: ServerName<'static>,
@@ -64,7 +64,7 @@ impl Session {
     ///
     /// If `config` does not allow TLS 1.3, has no cipher suite for QUIC, or allows an amount of
     /// early data other than none and everything.
-    // req 9001-8.2-103, 9001-5.3-042, 9001-5.3-043, 9001-4.6.1-019, 9001-4.2-011
+    // req 9001-8.2-103, 9001-5.3-042, 9001-5.3-043, 9001-4.6.1-019, 9001-4.2-011, 9000-7-083
     pub fn server(
         config: Arc<rustls::ServerConfig>,
         params: Vec<u8>,
@@ -134,7 +134,7 @@ impl Session {
         }
         self.tls.read_hs(data).map_err(|error| self.fail(error))?;
         // TLS lets two sides pass of which neither names a protocol.
-        // req 9001-8.1-096, 9001-8.1-097, 9001-8.1-098, 9001-8.1-100, 9001-8.1-101
+        // req 9001-8.1-096, 9001-8.1-097, 9001-8.1-098, 9001-8.1-100, 9001-8.1-101, 9000-7-084
         if self.peer_params().is_some() && self.alpn().is_none() {
             return Err(self.fail(rustls::Error::NoApplicationProtocol));
         }

@@ -68,6 +68,7 @@ impl Endpoint {
         let setup = ConnectionSetup {
             role: Role::Client { tls: Arc::clone(config.tls()), server_name },
             version: self.config.supported_versions()[0],
+            // req 9000-7.2-085
             original_dcid: self.config.connection_ids().generate(&mut self.rng),
             local_cid,
             remote,

@@ -140,7 +140,7 @@ impl Endpoint {
     }
 
     /// A packet of a connection that does not exist, perhaps not any more (RFC 9000 section 10.3).
-    // req 9000-10.3-246, 9000-10.3.3-267
+    // req 9000-10.3-246, 9000-10.3.3-267, 9000-21.11-500
     fn answer_lost_connection(
         &mut self,
         now: Instant,

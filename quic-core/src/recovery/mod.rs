@@ -58,6 +58,12 @@ impl<C> Recovery<C> {
         self.spaces[space.index()].next_number(space, rng)
     }
 
+    /// Makes `number` the next one in `space`; what is in flight there is forgotten.
+    #[cfg(test)]
+    pub(crate) fn jump_to(&mut self, space: SpaceId, number: u64) {
+        self.spaces[space.index()].ledger.jump_to(number);
+    }
+
     /// The largest packet number of `space` that the peer acknowledged.
     pub fn largest_acked(&self, space: SpaceId) -> Option<PacketNumber> {
         self.spaces[space.index()].largest_acknowledged.map(PacketNumber::new)

@@ -20,6 +20,7 @@ impl ConnectionId {
     pub const EMPTY: Self = Self { len: 0, bytes: [0; Self::MAX_LEN] };
 
     /// A connection ID of these bytes; `None` if there are more than 20.
+    // req 9000-17.2-376, 9000-17.2-379
     #[inline]
     pub fn new(bytes: &[u8]) -> Option<Self> {
         let mut id = Self::EMPTY;
@@ -122,6 +123,7 @@ mod tests {
 
     use super::*;
 
+    // req-test 9000-17.2-376, 9000-17.2-379
     #[test]
     fn up_to_twenty_bytes_make_a_connection_id() {
         let bytes = [7; 21];

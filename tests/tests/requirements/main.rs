@@ -3,6 +3,7 @@
 
 mod acknowledging;
 mod closing;
+mod endpoint;
 mod handshake;
 mod keys;
 mod packets;

@@ -111,7 +111,7 @@ fn a_server_refuses_a_client_without_a_common_protocol_and_names_both() {
     );
 }
 
-// req-test 9001-8.1-096, 9001-8.1-097, 9001-8.1-098
+// req-test 9001-8.1-096, 9001-8.1-097, 9001-8.1-098, 9000-7-084
 #[test]
 fn no_side_goes_on_without_an_application_protocol() {
     // A server that knows none does not answer the client's list.
@@ -242,7 +242,7 @@ fn remove_encrypted_extension(flight: &mut Vec<u8>, wanted: u16) {
     }
 }
 
-// req-test 9001-4.4-013
+// req-test 9001-4.4-013, 9000-7-083
 #[test]
 fn a_client_refuses_a_certificate_that_it_does_not_trust_and_says_why() {
     let (_, server) = configs(&[b"h3"]);
@@ -256,7 +256,7 @@ fn a_client_refuses_a_certificate_that_it_does_not_trust_and_says_why() {
     assert_eq!(reason.tls_alert(), Some(48));
 }
 
-// req-test 9001-4.4-013
+// req-test 9001-4.4-013, 9000-7-083
 #[test]
 fn a_client_refuses_a_certificate_for_another_name() {
     let (client, server) = configs(&[b"h3"]);

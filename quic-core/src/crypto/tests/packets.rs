@@ -182,7 +182,7 @@ fn packet_numbers_are_recovered_with_the_largest_one_received() {
     assert_eq!(opened.packet_number, PacketNumber::new(number));
 }
 
-// req-test 9001-6.6-089, 9001-6.6-090
+// req-test 9001-6.6-089, 9001-6.6-090, 9001-6.6-087
 #[test]
 fn too_many_packets_that_fail_end_the_connection() {
     let (mut client, mut server) = connected();

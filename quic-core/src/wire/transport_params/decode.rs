@@ -72,6 +72,7 @@ impl TransportParameters {
             id::RETRY_SOURCE_CONNECTION_ID => {
                 self.retry_source_connection_id = Some(connection_id(value)?);
             }
+            // req 9000-7.4.2-109
             _ => {}
         }
         Ok(())
