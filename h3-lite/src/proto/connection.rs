@@ -130,6 +130,7 @@ impl Connection {
     /// never to be closed: its type and our SETTINGS. `seed` picks the reserved setting. Our QPACK
     /// streams need not exist, since there is no dynamic table.
     // req 9114-7.2.4-162, 9114-3.2-012, 9114-6.2.1-132, 9114-7.2.4.2-174, 9204-4.2-027, 9204-4.2-028
+    // req 9114-7.2.4-164
     pub fn control_stream_preface(&self, seed: u64) -> Bytes {
         let mut out = BytesMut::new();
         varint::put(CONTROL, &mut out);
@@ -263,6 +264,7 @@ impl Connection {
 
     /// What a stream of type `kind` is to us; `None` if its type is not known.
     // req 9114-6.2-125, 9114-6.2-126, 9114-6.2-127, 9114-6.2.3-143, 9114-9-209, 9204-4.2-029
+    // req 9204-4.2-025
     fn typed(&mut self, kind: u64) -> Result<Option<UniStream>, ConnectionFault> {
         match kind {
             CONTROL => {

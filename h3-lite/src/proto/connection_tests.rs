@@ -160,7 +160,7 @@ fn streams_of_unknown_types_are_stopped_and_forgotten() {
     }
 }
 
-// req-test 9204-4.2-029
+// req-test 9204-4.2-029, 9204-4.2-025
 #[test]
 fn qpack_streams_are_accepted_although_there_is_no_dynamic_table() {
     let mut server = connection(Side::Server);

@@ -65,6 +65,7 @@ enum Phase {
 
 impl MessageSender {
     /// A sender towards a peer with this setting (`Settings::max_field_section_size`).
+    // req 9114-7.2.4.2-172
     pub fn new(max_field_section_size: Option<u64>) -> Self {
         Self { phase: Phase::Head, max_field_section_size }
     }
@@ -107,6 +108,7 @@ impl MessageSender {
 
     /// What goes before `length` bytes of content. Empty content needs no frame: for a length of
     /// zero, nothing is to be written.
+    // req 9114-7.2.1-150
     pub fn data(&mut self, length: u64) -> Result<Bytes, SendError> {
         match &mut self.phase {
             Phase::Head => return Err(SendError::NoHeaders),
@@ -175,6 +177,7 @@ mod tests {
         HeaderMap::from_iter([(http::header::ETAG, HeaderValue::from_static("x"))])
     }
 
+    // req-test 9114-7.2.4-164
     #[test]
     fn what_is_sent_is_received() {
         let mut sender = MessageSender::new(None);
@@ -206,7 +209,7 @@ mod tests {
         assert!(matches!(receiver.next(), Ok(Some(Event::Headers(_)))));
     }
 
-    // req-test 9114-4.1-020
+    // req-test 9114-4.1-020, 9114-7.2.1-150
     #[test]
     fn the_order_of_a_message_is_kept() {
         let mut sender = MessageSender::new(None);
@@ -239,6 +242,7 @@ mod tests {
         assert_eq!(sender.finish(), Ok(()));
     }
 
+    // req-test 9114-7.2.4.2-172
     #[test]
     fn the_limit_of_the_peer_is_kept_and_the_message_can_be_tried_again() {
         let mut sender = MessageSender::new(Some(42));

@@ -122,6 +122,7 @@ fn events(connection: &mut Connection) -> Vec<ConnectionEvent> {
     std::iter::from_fn(|| connection.poll_event()).collect()
 }
 
+// req-test 9114-3.2-009, 9114-3.2-010
 #[test]
 fn a_handshake_completes_and_is_confirmed_on_both_sides() {
     let mut two = Two::new();

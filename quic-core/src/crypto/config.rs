@@ -20,7 +20,7 @@ use rustls::{ClientConfig, RootCertStore, ServerConfig};
 /// # Errors
 ///
 /// If the cryptography provider cannot do TLS 1.3.
-// req 9001-4.2-010, 9001-4.4-013, 9001-4.5-018
+// req 9001-4.2-010, 9001-4.4-013, 9001-4.5-018, 9114-3.1-001, 9114-3.1-002
 pub fn client_config(
     roots: impl Into<Arc<RootCertStore>>,
     alpn: &[&[u8]],

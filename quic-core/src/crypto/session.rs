@@ -47,6 +47,7 @@ impl Session {
     ///
     /// If `config` does not allow TLS 1.3 or has no cipher suite for QUIC.
     // req 9001-8.2-103, 9001-5.3-042, 9001-8.4-108, 9001-8.3-106, 9001-5.6-049, 9000-7-083
+    // req 9114-3.2-009, 9114-3.2-010
     pub fn client(
         config: Arc<rustls::ClientConfig>,
         name: ServerName<'static>,

@@ -97,7 +97,8 @@ impl TransportConfigBuilder {
         self
     }
 
-    /// The same for unidirectional streams. Default 100.
+    /// The same for unidirectional streams; HTTP/3 needs three. Default 100.
+    // req 9114-6.2-122
     pub fn max_uni_streams(mut self, count: u64) -> Self {
         self.config.streams.initial_max_streams_uni = count;
         self

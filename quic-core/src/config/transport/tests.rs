@@ -10,6 +10,14 @@ fn defaults_go_together() {
     TransportConfig::builder().build().unwrap();
 }
 
+// req-test 9114-6.2-122
+#[test]
+fn http_3_has_the_streams_it_needs_by_default() {
+    let told = TransportConfig::default().transport_parameters();
+    assert!(told.initial_max_streams_uni >= 3);
+    assert!(told.initial_max_stream_data_uni >= 1024);
+}
+
 #[test]
 fn contradictions_are_refused_and_the_message_says_what_to_change() {
     let cases: &[(Change, ConfigError)] = &[

@@ -242,7 +242,7 @@ fn remove_encrypted_extension(flight: &mut Vec<u8>, wanted: u16) {
     }
 }
 
-// req-test 9001-4.4-013, 9000-7-083
+// req-test 9001-4.4-013, 9000-7-083, 9114-3.1-002
 #[test]
 fn a_client_refuses_a_certificate_that_it_does_not_trust_and_says_why() {
     let (_, server) = configs(&[b"h3"]);
@@ -256,7 +256,7 @@ fn a_client_refuses_a_certificate_that_it_does_not_trust_and_says_why() {
     assert_eq!(reason.tls_alert(), Some(48));
 }
 
-// req-test 9001-4.4-013, 9000-7-083
+// req-test 9001-4.4-013, 9000-7-083, 9114-3.1-001, 9114-3.1-002
 #[test]
 fn a_client_refuses_a_certificate_for_another_name() {
     let (client, server) = configs(&[b"h3"]);
