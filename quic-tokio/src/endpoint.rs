@@ -119,11 +119,16 @@ impl EndpointShared {
     }
 
     /// Hands an incoming connection to whoever accepts. False if nobody will any more.
-    pub(crate) fn push_incoming(&self, arrival: Arrival) -> bool {
+    ///
+    /// No more than `max` wait: the core keeps no more itself, and has forgotten the older ones.
+    pub(crate) fn push_incoming(&self, arrival: Arrival, max: usize) -> bool {
         {
             let mut state = lock(&self.state);
             if state.phase != Phase::Open {
                 return false;
+            }
+            while state.incoming.len() >= max.max(1) {
+                state.incoming.pop_front();
             }
             state.incoming.push_back(arrival);
         }

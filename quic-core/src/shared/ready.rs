@@ -58,9 +58,15 @@ impl ReadyList {
     }
 
     /// Moves everything into `out`, which must be empty; its memory is used for what comes next.
+    ///
+    /// The driver is awake then, and is not woken again before it sleeps.
     pub fn drain(&self, out: &mut Vec<Ready>) {
         debug_assert!(out.is_empty());
-        std::mem::swap(&mut self.state.lock().items, out);
+        let _sleeper = {
+            let mut state = self.state.lock();
+            std::mem::swap(&mut state.items, out);
+            state.sleeper.take()
+        };
     }
 
     /// Called by the driver as the last thing before it sleeps. False if there is work after all:
@@ -90,6 +96,17 @@ mod tests {
         list.drain(&mut items);
         assert_eq!(items, [Ready::Endpoint, Ready::Connection(1)]);
         assert!(list.sleep(&waker));
+    }
+
+    #[test]
+    fn a_driver_that_something_else_has_woken_is_left_alone() {
+        let list = ReadyList::new();
+        let (count, waker) = CountingWaker::new();
+        assert!(list.sleep(&waker));
+        list.drain(&mut Vec::new());
+        list.push(Ready::Endpoint);
+        assert_eq!(count.get(), 0);
+        assert!(!list.sleep(&waker), "it finds the work before it sleeps");
     }
 
     #[test]

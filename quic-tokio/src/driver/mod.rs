@@ -70,6 +70,8 @@ struct Driver {
     timer: Timer,
     server: Option<Arc<ServerConfig>>,
     observing: Observing,
+    /// How many clients may wait to be accepted.
+    max_incoming: usize,
     handles: Handles,
 }
 
@@ -93,6 +95,7 @@ impl Driver {
     fn new(settings: EndpointBuilder, udp: Udp, shared: Arc<EndpointShared>) -> Self {
         let observing = settings.observing;
         let server = settings.server.map(|config| observing.server(&config));
+        let max_incoming = settings.endpoint.max_incoming();
         let mut seed = [0; 32];
         SystemRandom::new().fill(&mut seed).expect("the system has randomness");
         let core = Core::new(settings.endpoint, server.clone(), Rng::from_seed(seed));
@@ -109,6 +112,7 @@ impl Driver {
             timer: Timer::new(),
             server,
             observing,
+            max_incoming,
             handles: Handles::Held,
         }
     }
@@ -182,7 +186,8 @@ impl Driver {
             match event {
                 EndpointEvent::Incoming { id, remote } => {
                     let remote = canonical(remote);
-                    if !self.shared.push_incoming(Arrival { id, remote }) {
+                    let arrival = Arrival { id, remote };
+                    if !self.shared.push_incoming(arrival, self.max_incoming) {
                         self.core.refuse(Instant::now(), id);
                     }
                 }
