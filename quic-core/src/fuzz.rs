@@ -3,6 +3,10 @@
 //! What decodes is encoded again and must decode to the same value. The corpus is replayed by
 //! ordinary tests.
 
+mod endpoints;
+
+pub use endpoints::connection;
+
 use bytes::Bytes;
 
 use crate::buffer::{Assembler, Retention};

@@ -28,6 +28,7 @@ mod close;
 mod frames_in;
 mod frames_out;
 mod handshake;
+mod inject;
 mod patience;
 mod recv;
 mod send;

@@ -7,7 +7,7 @@ use bytes::{Bytes, BytesMut};
 use super::Connection;
 use super::state::State;
 use crate::crypto::{KeyUpdateProgress, OpenError};
-use crate::error::{ConnectionError, Discard};
+use crate::error::Discard;
 use crate::observe::Event;
 use crate::path::{DatagramMeta, Ecn, Retention};
 use crate::wire::SpaceId;
@@ -86,12 +86,14 @@ impl Connection {
         retention: Retention,
     ) {
         let size = datagram.len();
-        let reset_token = trailing_token(&datagram);
+        let mut reset_token = trailing_token(&datagram);
         let mut first_dcid = None;
         while !datagram.is_empty() && self.state.is_open() {
+            // Only a datagram whose first packet cannot be opened can be a stateless reset.
+            let token = reset_token.take();
             let header = match self.read_header(now, &datagram) {
                 Ok(header) => header,
-                Err(discard) => return self.drop_packet(now, discard, datagram.len()),
+                Err(discard) => return self.drop_unopened(now, discard, datagram.len(), token),
             };
             let packet = datagram.split_to(header.packet_len);
             if *first_dcid.get_or_insert(header.dcid) != header.dcid {
@@ -100,12 +102,7 @@ impl Connection {
             }
             let outcome = self.recv_packet(now, meta, &header, packet, size, retention);
             if let Err((discard, len)) = outcome {
-                // req 9000-10.3.1-257, 9000-10.3.1-260
-                let is_first = len + datagram.len() == size;
-                if is_first && reset_token.is_some_and(|t| self.remote_ids.is_reset_token(&t)) {
-                    return self.drain(now, ConnectionError::Reset);
-                }
-                self.drop_packet(now, discard, len);
+                self.drop_unopened(now, discard, len, token);
             }
         }
     }
@@ -275,6 +272,22 @@ impl Connection {
             }
             Err(error) => self.close_with_error(now, error),
         }
+    }
+
+    /// Drops a packet that could not be opened, unless its datagram turns out to be a stateless
+    /// reset by its `token`.
+    // req 9000-10.3.1-257, 9000-10.3.1-260, 9000-10.3-254
+    fn drop_unopened(
+        &mut self,
+        now: Instant,
+        discard: Discard,
+        len: usize,
+        token: Option<ResetToken>,
+    ) {
+        if token.is_some_and(|token| self.remote_ids.is_reset_token(&token)) {
+            return self.on_stateless_reset(now);
+        }
+        self.drop_packet(now, discard, len);
     }
 
     fn drop_packet(&mut self, now: Instant, reason: Discard, len: usize) {

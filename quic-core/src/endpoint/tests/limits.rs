@@ -153,3 +153,14 @@ proptest! {
         prop_assert_eq!(net.server.close_reason(server), None);
     }
 }
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 60, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_program_over_two_endpoints_comes_to_its_end(
+        program in prop::collection::vec(any::<u8>(), 0..300),
+    ) {
+        crate::fuzz::connection(Instant::now(), &program);
+    }
+}

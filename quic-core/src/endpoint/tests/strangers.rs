@@ -101,7 +101,7 @@ fn a_server_that_lost_its_state_ends_the_connection_of_the_client() {
 // req-test 9000-10.3-254
 #[test]
 fn a_reset_with_a_long_header_or_to_a_known_connection_id_counts_as_well() {
-    for shape in 0..3 {
+    for shape in 0..5 {
         let mut net = Net::new();
         let [client, _] = net.established();
         let entry = net.client.endpoint.connections.get(client).unwrap();
@@ -112,6 +112,8 @@ fn a_reset_with_a_long_header_or_to_a_known_connection_id_counts_as_well() {
         let mut reset = match shape {
             0 => vec![0xff; 40],
             1 => [&[0x40], ours.as_slice(), &[9; 20]].concat(),
+            2 => [&[0x00], ours.as_slice(), &[9; 20]].concat(),
+            3 => [&[0xc0, 7, 7, 7, 7, 8], ours.as_slice(), &[0; 20]].concat(),
             _ => vec![0x00; 5],
         };
         reset.extend(token.as_bytes());
