@@ -56,8 +56,8 @@ pub(crate) trait Companion: Send + Sync {
 pub(crate) enum RequestEnd {
     /// Not read to its end.
     Unread(Box<dyn Rest>),
-    /// Not to be read any further; what is left of the exchange is given up with this code.
-    Broken(Code),
+    /// Not to be read any further.
+    Broken(BodyError),
 }
 
 impl RecvBody {
@@ -122,21 +122,10 @@ impl RecvBody {
             Owner::Server { end, .. } => {
                 if let Some(end) = end.take() {
                     // The response may be complete already.
-                    let _ = end.send(RequestEnd::Broken(consequence(error)));
+                    let _ = end.send(RequestEnd::Broken(error.clone()));
                 }
             }
             Owner::Client(companion) => *companion = None,
-        }
-    }
-}
-
-/// The code with which a server gives up a response because the request is broken.
-// req 9114-4.1.1-042
-fn consequence(error: &BodyError) -> Code {
-    match error {
-        BodyError::Malformed(reason) => reason.code(),
-        BodyError::Reset(_) | BodyError::TimedOut | BodyError::Connection(_) => {
-            Code::REQUEST_CANCELLED
         }
     }
 }

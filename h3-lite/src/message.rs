@@ -234,11 +234,6 @@ impl Outgoing {
         }
     }
 
-    /// Waits for the outcome of the stream.
-    pub(crate) async fn delivered(&self) {
-        self.stream.delivered().await;
-    }
-
     /// Writes `head`, which is encoded already, then `body`, and finishes the stream: in few large
     /// writes if the body has all of it at hand, piece by piece otherwise.
     pub(crate) async fn send<B>(&mut self, head: Bytes, body: B) -> Result<(), Unsent>

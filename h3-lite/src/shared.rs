@@ -1,7 +1,6 @@
 //! What all tasks of one HTTP/3 connection share.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use quic_core::error::ConnectionError as QuicError;
@@ -21,20 +20,12 @@ pub(crate) struct Shared {
     fault: OnceLock<ConnectionFault>,
     /// GOAWAY has arrived.
     pub(crate) goaway: Notify,
-    /// The connection is being shut down in an orderly way.
-    draining: AtomicBool,
 }
 
 impl Shared {
     pub(crate) fn new(quic: quic_tokio::Connection, side: Side, limits: SectionLimits) -> Self {
         let proto = Mutex::new(Connection::new(side, limits));
-        Self {
-            quic,
-            proto,
-            fault: OnceLock::new(),
-            goaway: Notify::new(),
-            draining: AtomicBool::new(false),
-        }
+        Self { quic, proto, fault: OnceLock::new(), goaway: Notify::new() }
     }
 
     /// The protocol's state. Never held across a wait.
@@ -48,15 +39,6 @@ impl Shared {
         let first = *self.fault.get_or_init(|| fault);
         self.quic.close(varint(fault.code), fault.reason.to_string().as_bytes());
         ConnectionError::Violation(first)
-    }
-
-    pub(crate) fn start_draining(&self) {
-        self.draining.store(true, Ordering::Relaxed);
-    }
-
-    /// Whether the connection is about to be closed, so that what must arrive is to be waited for.
-    pub(crate) fn is_draining(&self) -> bool {
-        self.draining.load(Ordering::Relaxed)
     }
 
     pub(crate) fn close(&self, code: Code) {

@@ -78,7 +78,6 @@ impl<S: Handler> Connection<S> {
         shutdown: impl Future<Output = ()>,
     ) -> Result<(), ConnectionError> {
         self.accept_until(control, shutdown).await?;
-        self.shared.start_draining();
         let notice = self.shared.proto().shutdown_notice();
         control.send(notice).await?;
         let round_trip = self.shared.quic.stats().await.path.smoothed_rtt;
@@ -110,13 +109,16 @@ impl<S: Handler> Connection<S> {
         }
     }
 
-    /// Waits for the requests that run; those that come are refused.
+    /// Waits for the requests that run and for the delivery of what was sent; requests that come
+    /// are refused.
     async fn drain(&mut self, control: &Control) -> Result<(), ConnectionError> {
         let shared = Arc::clone(&self.shared);
         let mut lost = pin!(control.until_lost());
+        let mut delivered = pin!(delivered(&shared, self.config.progress_timeout));
         loop {
             tokio::select! {
-                ended = self.requests.join_next() => if ended.is_none() { return Ok(()) },
+                Some(_) = self.requests.join_next() => {}
+                () = &mut delivered, if self.requests.is_empty() => return Ok(()),
                 streams = shared.quic.accept_bi() => match streams {
                     Ok((send, recv)) => self.on_request(send, recv)?,
                     Err(error) => return Err(shared.error(error)),
@@ -153,6 +155,24 @@ impl<S: Handler> Connection<S> {
         if poll_once(request.as_mut()).is_pending() {
             self.requests.spawn(request);
         }
+    }
+}
+
+/// Waits until the client has all responses, but not for longer than it may take nothing of one.
+async fn delivered(shared: &Shared, patience: Option<Duration>) {
+    let all = async {
+        loop {
+            let stats = shared.quic.stats().await;
+            if stats.peer_streams_open == 0 {
+                return;
+            }
+            tokio::time::sleep(stats.path.smoothed_rtt.clamp(LEAST_NOTICE, MOST_NOTICE)).await;
+        }
+    };
+    match patience {
+        None => all.await,
+        // It had its time.
+        Some(patience) => drop(tokio::time::timeout(patience, all).await),
     }
 }
 

@@ -23,7 +23,6 @@ use crate::shared::Shared;
 
 /// Both halves of a request stream, as they are accepted.
 pub(super) struct Exchange {
-    shared: Arc<Shared>,
     incoming: Incoming<RequestRules>,
     outgoing: Outgoing,
     config: Config,
@@ -44,15 +43,15 @@ impl Exchange {
         // req 9114-4.1-034
         let incoming = Incoming::new(Arc::clone(&shared), recv, receiver, Code::NO_ERROR);
         let sender = MessageSender::new(peer_limit);
-        let outgoing = Outgoing::new(Arc::clone(&shared), send, sender, Code::INTERNAL_ERROR)
+        let outgoing = Outgoing::new(shared, send, sender, Code::INTERNAL_ERROR)
             .with_patience(config.progress_timeout);
-        Self { shared, incoming, outgoing, config }
+        Self { incoming, outgoing, config }
     }
 }
 
 /// Serves a request to its end. Dropped early it resets the stream.
 pub(super) async fn serve<S: Handler>(exchange: Exchange, service: S) {
-    let Exchange { shared, mut incoming, mut outgoing, config } = exchange;
+    let Exchange { mut incoming, mut outgoing, config } = exchange;
     let head = tokio::time::timeout(config.header_timeout, read_head(&mut incoming)).await;
     match head {
         Ok(Ok((request, end))) => {
@@ -71,9 +70,6 @@ pub(super) async fn serve<S: Handler>(exchange: Exchange, service: S) {
             incoming.stop(Code::REQUEST_INCOMPLETE);
             let _ = answer(StatusCode::REQUEST_TIMEOUT, &mut outgoing).await;
         }
-    }
-    if shared.is_draining() {
-        outgoing.delivered().await;
     }
 }
 
@@ -104,10 +100,16 @@ async fn read_head(
 // req 9114-4.1.1-038, 9114-4.1.2-051
 async fn refuse(reason: Violation, incoming: &mut Incoming<RequestRules>, outgoing: &mut Outgoing) {
     incoming.stop(reason.code());
-    match reason.status() {
-        Some(status) => drop(answer(status, outgoing).await),
-        None => outgoing.reset(reason.code()),
+    // An answer that does not arrive helps nobody.
+    let _ = answer_malformed(reason, outgoing).await;
+}
+
+async fn answer_malformed(reason: Violation, outgoing: &mut Outgoing) -> Result<(), Unsent> {
+    if let Some(status) = reason.status() {
+        return answer(status, outgoing).await;
     }
+    outgoing.reset(reason.code());
+    Ok(())
 }
 
 /// A response without content.
@@ -121,7 +123,19 @@ async fn answer(status: StatusCode, outgoing: &mut Outgoing) -> Result<(), Unsen
 /// What interests the handler's task about the request while the handler runs.
 struct Signals {
     end: oneshot::Receiver<RequestEnd>,
+    /// What `end` has said.
+    ended: Option<RequestEnd>,
     wanted: Option<oneshot::Receiver<()>>,
+}
+
+impl Signals {
+    /// How the handler left the body, if it is done with it and has not seen its end.
+    fn end(&mut self) -> Option<&RequestEnd> {
+        if self.ended.is_none() {
+            self.ended = self.end.try_recv().ok();
+        }
+        self.ended.as_ref()
+    }
 }
 
 /// Calls the handler and sends what it answers.
@@ -134,28 +148,43 @@ async fn handle<S: Handler>(
 ) {
     let method = head.method().clone();
     let (request, mut signals) = request(head, rest, config);
-    let outcome = match respond(request, &mut signals, outgoing, service).await {
-        Ok(response) => send(response, &method, outgoing).await,
+    let mut outcome = respond(request, &mut signals, outgoing, service).await.map(Some);
+    if let Some(RequestEnd::Broken(BodyError::Malformed(reason))) = signals.end() {
+        // Whatever the handler made of it.
+        outcome = answer_malformed(*reason, outgoing).await.map(|()| None).map_err(Abandoned::from);
+    }
+    let outcome = match outcome {
+        Ok(Some(response)) => send(response, &method, outgoing).await,
+        Ok(None) => Ok(()),
         Err(abandoned) => Err(abandoned),
     };
-    let unread = signals.end.try_recv();
-    match outcome {
-        // req 9114-4.1-033, 9114-4.1-034
-        Ok(()) => {
-            if let Ok(RequestEnd::Unread(mut rest)) = unread {
-                rest.stop(Code::NO_ERROR);
-            }
-        }
-        Err(failed) => {
-            let code = match unread {
-                Ok(RequestEnd::Broken(code)) => code,
-                _ => failed.code(),
-            };
-            tracing::debug!(%code, %failed, "response given up");
-            outgoing.reset(code);
-            if let Ok(RequestEnd::Unread(mut rest)) = unread {
-                rest.stop(code);
-            }
+    end(outcome, signals, outgoing);
+}
+
+/// Ends what is left of the exchange.
+// req 9114-4.1-033, 9114-4.1-034
+fn end(outcome: Result<(), Abandoned>, mut signals: Signals, outgoing: &mut Outgoing) {
+    let code = match (&outcome, signals.end()) {
+        (Ok(()), _) => Code::NO_ERROR,
+        (Err(_), Some(RequestEnd::Broken(error))) => consequence(error),
+        (Err(abandoned), _) => abandoned.code(),
+    };
+    if let Err(abandoned) = outcome {
+        tracing::debug!(%code, %abandoned, "response given up");
+        outgoing.reset(code);
+    }
+    if let Some(RequestEnd::Unread(mut rest)) = signals.ended {
+        rest.stop(code);
+    }
+}
+
+/// The code with which a response is given up because the request is broken.
+// req 9114-4.1.1-042
+fn consequence(error: &BodyError) -> Code {
+    match error {
+        BodyError::Malformed(reason) => reason.code(),
+        BodyError::Reset(_) | BodyError::TimedOut | BodyError::Connection(_) => {
+            Code::REQUEST_CANCELLED
         }
     }
 }
@@ -176,7 +205,7 @@ fn request(
     let owner = Owner::Server { end: rest.is_some().then_some(end), wanted };
     let length = content_length(head.headers());
     let body = RecvBody::new(rest, length, config.progress_timeout, owner);
-    (head.map(|()| body), Signals { end: ended, wanted: is_wanted })
+    (head.map(|()| body), Signals { end: ended, ended: None, wanted: is_wanted })
 }
 
 /// Whether the client sends the body only after an interim response (RFC 9110 section 10.1.1).

@@ -115,6 +115,7 @@ impl Connection {
         let mut stats = self.observers.stats.clone();
         stats.path = self.path.recovery.metrics();
         (stats.streams_opened, stats.streams_accepted) = self.streams.counts();
+        [stats.peer_streams_open, _] = self.streams.audit().peer_streams_uncredited;
         stats
     }
 }

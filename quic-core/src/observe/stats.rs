@@ -41,6 +41,9 @@ pub struct Stats {
     pub streams_opened: u64,
     /// Streams that the peer opened, bidirectional and unidirectional.
     pub streams_accepted: u64,
+    /// Bidirectional streams of the peer that are not over: the application still has them, or not
+    /// all of our data on them is acknowledged, or not all of the peer's was read or refused.
+    pub peer_streams_open: u64,
     /// Received datagrams marked ECT(0).
     pub ecn_ect0_received: u64,
     /// Received datagrams marked ECT(1).
