@@ -211,7 +211,7 @@ impl Pair {
     }
 
     /// True once both applications have carried out their plan.
-    pub fn plan_is_done(&self) -> bool {
+    pub fn plan_is_done(&mut self) -> bool {
         self.apps.iter().all(|app| app.as_ref().is_some_and(App::is_done))
     }
 

@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use quic_core::Ecn;
 use quic_core::wire::PacketType;
 use quic_core::wire::header::Header;
 
@@ -22,6 +23,8 @@ pub struct Crossing {
     pub to_server: bool,
     /// Its size in bytes.
     pub len: usize,
+    /// Its ECN field.
+    pub ecn: Option<Ecn>,
     /// The kinds of packets in it.
     pub packets: Vec<PacketType>,
 }
@@ -29,7 +32,7 @@ pub struct Crossing {
 impl Crossing {
     pub(crate) fn new(at: Instant, to_server: bool, datagram: &Datagram) -> Self {
         let len = datagram.payload.len();
-        Self { at, to_server, len, packets: packet_types(&datagram.payload) }
+        Self { at, to_server, len, ecn: datagram.ecn, packets: packet_types(&datagram.payload) }
     }
 }
 
