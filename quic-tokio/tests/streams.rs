@@ -2,7 +2,13 @@
 
 mod support;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
+
 use bytes::Bytes;
+use quic_core::observe::{Event, Observer};
+use quic_core::wire::frame::{Frame, Frames};
 use quic_tokio::{Connection, Delivery, ReadError, ReadToEndError, TransportConfig, WriteError};
 use ring::digest::{Context, SHA256};
 use support::{Net, code, noise, within_limits};
@@ -392,6 +398,45 @@ async fn a_cancelled_open_or_accept_takes_no_stream() {
         second.write_all(b"second").await.unwrap();
         let mut recv = server.accept_uni().await.unwrap();
         assert_eq!(recv.read_chunk().await.unwrap().unwrap(), "second");
+    })
+    .await;
+}
+
+/// Counts STREAMS_BLOCKED frames that arrive.
+struct CountBlocked(Arc<AtomicUsize>);
+
+impl Observer for CountBlocked {
+    fn on_event(&mut self, _now: Instant, event: &Event<'_>) {
+        let Event::PacketReceived(packet) = event else { return };
+        let blocked = Frames::new(packet.payload, packet.packet_type)
+            .filter(|frame| matches!(frame, Ok(Frame::StreamsBlocked(_))))
+            .count();
+        self.0.fetch_add(blocked, Ordering::Relaxed);
+    }
+}
+
+// req-test 9000-4.6-037
+#[tokio::test]
+async fn the_peer_learns_that_its_limit_on_streams_holds_us_back() {
+    within_limits(async {
+        let count = Arc::new(AtomicUsize::new(0));
+        let counter = Arc::clone(&count);
+        let transport = TransportConfig::builder()
+            .max_uni_streams(1)
+            .observer(Arc::new(move |_| Some(Box::new(CountBlocked(Arc::clone(&counter))))))
+            .build()
+            .unwrap();
+        let net = Net::with(transport, |builder| builder);
+        let (client, _server) = net.connect().await;
+        let _first = client.open_uni().await.unwrap();
+        let mut second = std::pin::pin!(client.open_uni());
+        while count.load(Ordering::Relaxed) == 0 {
+            tokio::select! {
+                biased;
+                _ = &mut second => panic!("the limit is one stream"),
+                () = tokio::task::yield_now() => {}
+            }
+        }
     })
     .await;
 }

@@ -39,6 +39,8 @@ pub enum OpenRefused {
 pub struct ConnectionWork {
     /// Streams the application has opened, in the order of their numbers.
     pub opened: Vec<StreamCells>,
+    /// Directions in which the application wants more streams than the peer allows.
+    pub blocked: [bool; 2],
     /// The application closes the connection with this code and reason.
     pub close: Option<(VarInt, Bytes)>,
     /// The application holds no handle any more, neither to the connection nor to its streams.
@@ -83,6 +85,8 @@ enum Phase {
 struct OwnStreams {
     opened: u64,
     limit: u64,
+    /// The limit at which the driver was told that it holds the application back.
+    told_limit: Option<u64>,
     waiters: Waiters,
 }
 
@@ -140,13 +144,19 @@ impl ConnectionCell {
                 Some((Ok(cells), state.queue()))
             }
         };
-        poll_locked(&self.state, waker, open, |state, spare| {
+        let polled = poll_locked(&self.state, waker, open, |state, spare| {
             state.own[dir as usize].waiters.wait(key, spare)
-        })
-        .map(|(result, queue)| {
-            self.push_if(queue);
-            result
-        })
+        });
+        match polled {
+            Poll::Ready((result, queue)) => {
+                self.push_if(queue);
+                Poll::Ready(result)
+            }
+            Poll::Pending => {
+                self.tell_blocked(dir);
+                Poll::Pending
+            }
+        }
     }
 
     /// Takes the next stream the peer has opened. Those that arrived before the connection ended
@@ -253,6 +263,21 @@ impl ConnectionCell {
     /// Queues the cell, so that the driver looks after the connection.
     pub fn nudge(&self) {
         let queue = self.state.lock().queue();
+        self.push_if(queue);
+    }
+
+    /// Lets the driver know, once per limit, that the peer might allow more streams.
+    fn tell_blocked(&self, dir: Dir) {
+        let queue = {
+            let mut state = self.state.lock();
+            let own = &mut state.own[dir as usize];
+            let held_back = own.opened >= own.limit && own.told_limit != Some(own.limit);
+            if held_back {
+                own.told_limit = Some(own.limit);
+                state.work.blocked[dir as usize] = true;
+            }
+            held_back && state.queue()
+        };
         self.push_if(queue);
     }
 

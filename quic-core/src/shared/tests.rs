@@ -324,6 +324,21 @@ fn streams_open_up_to_the_limit_and_waiters_take_their_turn() {
 }
 
 #[test]
+fn the_driver_learns_once_per_limit_that_streams_are_wanted() {
+    let (ready, cell) = connection_cell();
+    for limit in 0..3 {
+        let mut wakes = Wakes::new();
+        cell.set_stream_limit(Dir::Uni, limit, &mut wakes);
+        while cell.poll_open(Dir::Uni, &mut None, Waker::noop()).is_ready() {}
+        assert!(cell.poll_open(Dir::Uni, &mut None, Waker::noop()).is_pending());
+        assert_eq!(drained(&ready), [Ready::Connection(3)]);
+        assert_eq!(cell.take().blocked, [false, true]);
+        assert!(cell.poll_open(Dir::Uni, &mut None, Waker::noop()).is_pending());
+        assert_eq!(drained(&ready), []);
+    }
+}
+
+#[test]
 fn the_end_of_a_connection_reaches_everyone_who_waits() {
     let (_ready, cell) = connection_cell();
     let wakers: Vec<_> = (0..4).map(|_| CountingWaker::new()).collect();

@@ -36,6 +36,15 @@ impl Streams {
         self.open_credit[dir as usize].limit()
     }
 
+    /// The application wants to open a stream. If the peer allows none, it is told so.
+    // req 9000-4.6-037
+    pub fn want_open(&mut self, dir: Dir) {
+        let credit = &mut self.open_credit[dir as usize];
+        if credit.available() == 0 && self.phase != Phase::Closed {
+            credit.on_blocked();
+        }
+    }
+
     /// Takes the next stream that the peer has opened, in the order of their numbers.
     pub fn accept(&mut self, dir: Dir) -> Option<StreamId> {
         if self.phase == Phase::Closed {

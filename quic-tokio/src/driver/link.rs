@@ -89,6 +89,11 @@ impl Link {
         for cells in &work.opened {
             self.open(connection, cells, &mut scratch.wakes);
         }
+        for dir in Dir::ALL {
+            if work.blocked[dir as usize] {
+                connection.streams().want_open(dir);
+            }
+        }
         let close = work.close.or(work.released.then(|| (VarInt::from_u32(0), Bytes::new())));
         if let Some((code, reason)) = close
             && !connection.is_closed()
