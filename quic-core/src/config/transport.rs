@@ -17,6 +17,8 @@ pub use builder::TransportConfigBuilder;
 
 /// max_ack_delay is below 2^14 milliseconds (RFC 9000 section 18.2).
 const MAX_ACK_DELAY_END: Duration = Duration::from_millis(1 << 14);
+/// How late a timer may be on a machine that is not overloaded.
+const TIMER_DELAY: Duration = Duration::from_millis(1);
 /// More connection IDs than anyone has paths for.
 const MAX_CONNECTION_ID_LIMIT: u64 = 16;
 
@@ -82,9 +84,11 @@ impl TransportConfig {
         self.keep_alive_interval
     }
 
-    /// How long an acknowledgement may be held back.
+    /// How long an acknowledgement may be held back on purpose: a little less than the peer is
+    /// told, as timers are late.
+    // req 9000-18.2-426
     pub fn max_ack_delay(&self) -> Duration {
-        self.max_ack_delay
+        self.max_ack_delay.saturating_sub(TIMER_DELAY)
     }
 
     /// How many connection IDs of the peer are kept.

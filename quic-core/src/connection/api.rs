@@ -67,6 +67,17 @@ impl Connection {
         }
     }
 
+    /// Gives the peer new connection IDs and asks for all old ones back, which still work until the
+    /// peer has answered; observers cannot tell that the new ones belong to the same connection.
+    ///
+    /// False, and nothing happens, before the handshake and while the peer has not answered the
+    /// last such request.
+    pub fn replace_connection_ids(&mut self) -> bool {
+        let replaced = self.local_ids.replace_all();
+        self.issue_connection_ids();
+        replaced
+    }
+
     /// Whether this end is the client or the server.
     pub fn side(&self) -> Side {
         self.side

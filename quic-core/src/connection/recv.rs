@@ -276,7 +276,7 @@ impl Connection {
 
     /// Drops a packet that could not be opened, unless its datagram turns out to be a stateless
     /// reset by its `token`.
-    // req 9000-10.3.1-257, 9000-10.3.1-260, 9000-10.3-254
+    // req 9000-10.3.1-256, 9000-10.3.1-257, 9000-10.3.1-260, 9000-10.3-254
     fn drop_unopened(
         &mut self,
         now: Instant,

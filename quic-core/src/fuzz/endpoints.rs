@@ -48,9 +48,11 @@ static TLS: LazyLock<(Arc<ClientConfig>, Arc<ServerConfig>)> = LazyLock::new(|| 
     (Arc::new(client), Arc::new(server))
 });
 
-/// Runs `program` over a client and a server, in a time of its own that begins at `start`: each byte is a step, some are followed by arguments.
-/// Steps move, drop, repeat, swap and change datagrams, forge new ones, let time pass, call the
-/// applications' side, and say whatever frames one likes in the name of the peer.
+/// Runs `program` over a client and a server, in a time of its own that begins at `start`.
+///
+/// Each byte is a step, and some are followed by arguments. Steps move, drop, repeat, swap and
+/// change datagrams, forge new ones, let time pass, call the applications' side, and say whatever
+/// frames one likes in the name of the peer.
 ///
 /// Keys differ from run to run, as they come from the TLS library; everything else follows from
 /// the program. Afterwards there is silence, in which every connection must come to its end.

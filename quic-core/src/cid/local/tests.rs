@@ -15,7 +15,7 @@ fn supply(ids: &mut LocalIds, rng: &mut Rng) -> Vec<NewConnectionId> {
     std::iter::from_fn(|| ids.next_frame(ROOM)).collect()
 }
 
-// req-test 9000-5.1.1-042, 9000-5.1.1-044, 9000-5.1.1-045, 9000-9.5-198
+// req-test 9000-5.1.1-042, 9000-5.1.1-044, 9000-5.1.1-045, 9000-5.1.1-051, 9000-9.5-198
 #[test]
 fn the_peer_is_supplied_up_to_its_limit_and_ours_with_ascending_numbers() {
     for (peer_limit, announced) in [(0, 0), (2, 1), (3, 2), (1 << 60, MAX_SUPPLY as usize - 1)] {

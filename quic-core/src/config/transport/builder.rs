@@ -41,8 +41,8 @@ impl TransportConfigBuilder {
         self
     }
 
-    /// How long an acknowledgement may wait for company, in steps of a millisecond. Longer values
-    /// save packets and make the peer detect losses later. Default 25 ms.
+    /// How long the peer must expect an acknowledgement to be held back, in steps of a millisecond.
+    /// Longer values save packets and make the peer detect losses later. Default 25 ms.
     pub fn max_ack_delay(mut self, delay: Duration) -> Self {
         self.config.max_ack_delay = delay;
         self
@@ -132,6 +132,7 @@ impl TransportConfigBuilder {
 
     /// Bytes of UDP payload that are taken to pass the path from the first datagram on. Above
     /// 1200, connections fail on paths that cannot carry it. Default 1200.
+    // req 9000-14.1-350
     pub fn initial_mtu(mut self, bytes: u16) -> Self {
         self.config.recovery.mtu.initial = bytes;
         self

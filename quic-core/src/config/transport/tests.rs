@@ -62,7 +62,7 @@ fn no_idle_timeout_allows_any_handshake_timeout_and_keep_alive() {
     assert_eq!(config.transport_parameters().max_idle_timeout_ms, 0);
 }
 
-// req-test 9000-5.2.3-073, 9000-18.2-432
+// req-test 9000-5.2.3-073, 9000-18.2-426, 9000-18.2-432
 #[test]
 fn the_peer_is_told_what_is_set_and_accepts_it() {
     let config = TransportConfig::builder()
@@ -86,5 +86,6 @@ fn the_peer_is_told_what_is_set_and_accepts_it() {
     assert_eq!((told.initial_max_streams_bidi, told.initial_max_streams_uni), (7, 8));
     assert_eq!(told.active_connection_id_limit, 3);
     assert_eq!(told.max_ack_delay_ms, 7);
+    assert!(config.max_ack_delay() < Duration::from_millis(7), "timers are late");
     assert!(told.disable_active_migration);
 }

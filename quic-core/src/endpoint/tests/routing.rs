@@ -103,6 +103,31 @@ fn every_connection_id_that_was_announced_is_routed() {
     }
 }
 
+// req-test 9000-5.1.1-043, 9000-5.1.2-054, 9000-5.1.2-056, 9000-5.1.1-048
+#[test]
+fn all_connection_ids_of_a_living_connection_can_be_replaced() {
+    let mut net = Net::new();
+    let [client, server] = net.established();
+    let routed = |net: &Net| net.server.endpoint.connections.get(server).unwrap().ids.clone();
+    let before = routed(&net);
+    let connection = net.server.endpoint.connection_mut(server).unwrap();
+    assert!(connection.replace_connection_ids());
+    assert!(!connection.replace_connection_ids(), "not answered yet");
+    net.settle();
+    net.advance(Duration::from_secs(1));
+    let after = routed(&net);
+    let kept = before.iter().filter(|id| after.contains(id)).count();
+    assert_eq!(kept, 1, "only what the client chose for its first packet");
+    assert_eq!(after.len(), before.len());
+    net.client.endpoint.connection_mut(client).unwrap().ping();
+    let received = net.server.endpoint.connection(server).unwrap().stats().packets_received;
+    net.settle();
+    let now = net.server.endpoint.connection(server).unwrap().stats().packets_received;
+    assert!(now > received, "packets reach the new connection IDs");
+    assert_eq!(net.server.close_reason(server), None);
+    assert!(net.server.endpoint.connection_mut(server).unwrap().replace_connection_ids());
+}
+
 #[test]
 fn an_idle_connection_times_out_on_both_sides_without_a_word() {
     let mut net = Net::new();

@@ -202,7 +202,7 @@ fn a_client_that_nobody_decides_about_is_forgotten() {
     assert_ne!(net.server.incoming(), id, "its packet is a new beginning");
 }
 
-// req-test 9000-14.1-351, 9000-5.2.2-072, 9000-5.2.2-071
+// req-test 9000-14.1-351, 9000-5.2.2-072, 9000-5.2.2-071, 9000-5.2-061
 #[test]
 fn only_whole_authentic_first_packets_begin_connections() {
     let mut net = Net::new();
