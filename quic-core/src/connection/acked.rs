@@ -106,13 +106,11 @@ impl Connection {
         self.observers.emit(now, || Event::MetricsUpdated(path.metrics()));
     }
 
-    fn on_frame_acked(&mut self, frame: SentFrame) {
+    pub(super) fn on_frame_acked(&mut self, frame: SentFrame) {
         match frame {
             SentFrame::Stream(frame) => self.streams.on_acked(frame),
-            SentFrame::Ack(largest) => {
-                // An ACK of ours always travels in the space that it acknowledges, and only the
-                // data space lives long enough for its ranges to matter.
-                if let Some(space) = self.space_mut(SpaceId::Data) {
+            SentFrame::Ack { space, largest } => {
+                if let Some(space) = self.space_mut(space) {
                     space.received.on_ack_acknowledged(largest);
                 }
             }
@@ -148,7 +146,7 @@ impl Connection {
         match frame {
             SentFrame::Stream(frame) => self.streams.on_lost(frame),
             // A newer ACK frame replaces a lost one.
-            SentFrame::Ack(_) => {}
+            SentFrame::Ack { .. } => {}
             SentFrame::Crypto { space, offset, len } => {
                 if let Some(space) = self.space_mut(space) {
                     space.crypto.on_lost(offset, len);
@@ -161,26 +159,34 @@ impl Connection {
     }
 
     /// The probe timeout passed: send something that the peer must acknowledge, in the first place
-    /// what it may have missed.
-    // req 9002-6.2.4-038
+    /// what it may have missed. Other spaces join in: a flight that was lost as a whole comes back
+    /// as a whole.
+    // req 9002-6.2.4-038, 9002-6.2.4-041
     pub(super) fn arm_probes(&mut self, space: SpaceId, count: u8) {
-        // In the handshake everything outstanding is worth repeating: it fits few packets, and each
-        // round trip that waits for loss detection delays the first request.
-        let repeated = match space {
-            SpaceId::Initial | SpaceId::Handshake => usize::MAX,
-            SpaceId::Data => usize::from(count),
-        };
-        let oldest: SmallVec<[SentFrame; 4]> = self
-            .recovery
-            .in_flight(space)
-            .take(repeated)
-            .flat_map(|packet| packet.content.iter().copied())
-            .collect();
-        for frame in oldest {
-            self.on_frame_lost(frame);
-        }
+        self.repeat_outstanding(count);
         if let Some(state) = self.space_mut(space) {
             state.probes = count;
+        }
+    }
+
+    /// Has the oldest outstanding frames sent again, without taking them for lost.
+    pub(super) fn repeat_outstanding(&mut self, count: u8) {
+        for id in SpaceId::ALL {
+            // In the handshake everything outstanding is worth repeating: it fits few packets, and
+            // each round trip that waits for loss detection delays the first request.
+            let repeated = match id {
+                SpaceId::Initial | SpaceId::Handshake => usize::MAX,
+                SpaceId::Data => usize::from(count),
+            };
+            let oldest: SmallVec<[SentFrame; 4]> = self
+                .recovery
+                .in_flight(id)
+                .take(repeated)
+                .flat_map(|packet| packet.content.iter().copied())
+                .collect();
+            for frame in oldest {
+                self.on_frame_lost(frame);
+            }
         }
     }
 

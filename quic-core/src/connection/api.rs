@@ -56,7 +56,9 @@ impl Connection {
     /// Closes the connection at once with the application's error `code` and `reason`, which is
     /// cut to what fits a packet (RFC 9000 section 10.2). Data not yet delivered is lost.
     pub fn close(&mut self, now: Instant, code: ApplicationErrorCode, reason: Bytes) {
-        self.close_phrase = reason;
+        if self.state.is_open() {
+            self.close_phrase = reason;
+        }
         self.end(now, ConnectionError::LocallyClosed(code));
     }
 

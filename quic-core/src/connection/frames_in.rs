@@ -51,7 +51,7 @@ impl Connection {
             Frame::Crypto(crypto) => self.on_crypto(now, packet.space, crypto),
             Frame::Stream(stream) => {
                 let data = packet.payload.slice_ref(stream.data);
-                self.streams.on_stream(stream, data, packet.retention)
+                self.streams.on_stream(stream, data, packet.retention_of(stream.data))
             }
             Frame::ResetStream(reset) => self.streams.on_reset_stream(reset),
             Frame::StopSending(stop) => self.streams.on_stop_sending(stop),

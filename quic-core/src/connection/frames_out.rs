@@ -82,7 +82,7 @@ impl Connection {
         let ranges = space.received.ranges().iter().rev();
         if frame::encode_ack(writer, delay, ranges, ecn, MAX_ACK_SIZE).is_some() {
             space.acks.on_ack_sent();
-            draft.frames.push(SentFrame::Ack(largest));
+            draft.frames.push(SentFrame::Ack { space: id, largest });
         }
     }
 

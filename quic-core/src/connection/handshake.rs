@@ -32,14 +32,25 @@ pub(super) struct Handshake {
     peer_initial_scid: Option<ConnectionId>,
     peer_params: Option<TransportParameters>,
     done: HandshakeDone,
+    /// How many times a repetition of the peer may still bring one of ours forward.
+    early_repeats: u8,
 }
+
+/// How many times handshake data is sent again before the probe timeout.
+const MAX_EARLY_REPEATS: u8 = 3;
 
 impl Handshake {
     pub(super) fn new(
         original_dcid: ConnectionId,
         peer_initial_scid: Option<ConnectionId>,
     ) -> Self {
-        Self { original_dcid, peer_initial_scid, peer_params: None, done: HandshakeDone::NotDue }
+        Self {
+            original_dcid,
+            peer_initial_scid,
+            peer_params: None,
+            done: HandshakeDone::NotDue,
+            early_repeats: MAX_EARLY_REPEATS,
+        }
     }
 
     pub(super) fn peer_idle_timeout(&self) -> Option<Duration> {
@@ -104,13 +115,31 @@ impl Connection {
         if is_old {
             // req 9001-4.1.3-005, 9001-4.1.3-006
             let end = frame.offset.saturating_add(frame.data.len() as u64);
-            return match end > space.crypto.consumed() {
-                true => Err(TransportError::new(Violation::CryptoDataAtWrongLevel)),
-                false => Ok(()),
-            };
+            if end > space.crypto.consumed() {
+                return Err(TransportError::new(Violation::CryptoDataAtWrongLevel));
+            }
+            self.on_repeated_crypto(now, id);
+            return Ok(());
         }
         space.crypto.insert(frame.offset, Bytes::copy_from_slice(frame.data))?;
         self.advance_handshake(now)
+    }
+
+    /// The peer repeats what was answered already: it cannot have received the answer, which may
+    /// go out again without waiting for the probe timeout, a few times (RFC 9002 section 6.2.3).
+    // req 9002-6.2.3-037
+    fn on_repeated_crypto(&mut self, now: Instant, id: SpaceId) {
+        // Repetitions come in pairs, and the network makes some of its own.
+        let pause = self.path.recovery.rtt.smoothed() / 4;
+        let just_sent =
+            self.recovery.last_ack_eliciting_sent(id).is_some_and(|sent| now < sent + pause);
+        if self.state.is_confirmed() || just_sent {
+            return;
+        }
+        if let Some(left) = self.handshake.early_repeats.checked_sub(1) {
+            self.handshake.early_repeats = left;
+            self.repeat_outstanding(1);
+        }
     }
 
     /// Goes back and forth between the CRYPTO streams and TLS until neither has anything new.
@@ -255,6 +284,7 @@ impl Connection {
     pub(super) fn on_version_negotiation(
         &mut self,
         now: Instant,
+        scid: &[u8],
         offered: Versions<'_>,
     ) -> Discard {
         if self.side == Side::Server {
@@ -262,6 +292,10 @@ impl Connection {
         }
         if self.handshake.peer_initial_scid.is_some() || !self.state.is_handshaking() {
             return Discard::VersionNegotiationLate;
+        }
+        // An echo of the connection ID that we sent to: it was not made up by somebody off the path.
+        if scid != self.handshake.original_dcid.as_slice() {
+            return Discard::ConnectionIdMismatch;
         }
         if offered.clone().any(|version| version == self.version) {
             return Discard::VersionNegotiationListsOurs;

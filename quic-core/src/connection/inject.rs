@@ -22,6 +22,7 @@ impl Connection {
             packet_number: PacketNumber::new(0),
             dcid: self.local_ids.initial(),
             retention: Retention::Share,
+            datagram_size: 0,
             ecn: None,
             key_generation: self.keys.key_generation(),
             payload,

@@ -14,8 +14,13 @@ use crate::wire::SpaceId;
 use crate::wire::header::{Header, PartialHeader};
 use crate::wire::{ConnectionId, PacketNumber, PacketType, ResetToken, Side};
 
-/// Packets kept for which keys may still come; more are dropped and sent again by the peer.
+/// Packets kept for which keys may still come, and their bytes; more are dropped and sent again by
+/// the peer.
 const MAX_UNDECRYPTABLE: usize = 8;
+const MAX_UNDECRYPTABLE_BYTES: usize = 16 * 1024;
+/// Data that is a smaller part than this of its datagram is copied: a reference would keep all of
+/// the datagram in memory, which nobody counts.
+const MIN_SHARED_PART: usize = 4;
 /// A datagram that carries an Initial packet has at least this size (RFC 9000 section 14.1).
 pub(super) const MIN_INITIAL_DATAGRAM: usize = 1200;
 
@@ -35,10 +40,21 @@ pub(super) struct Opened {
     pub(super) packet_number: PacketNumber,
     pub(super) dcid: ConnectionId,
     pub(super) retention: Retention,
+    pub(super) datagram_size: usize,
     pub(super) ecn: Option<Ecn>,
     /// How many key updates precede the keys that opened it.
     pub(super) key_generation: u64,
     pub(super) payload: Bytes,
+}
+
+impl Opened {
+    /// Whether `data` of the payload may be kept as a slice of the datagram.
+    pub(super) fn retention_of(&self, data: &[u8]) -> Retention {
+        match data.len() * MIN_SHARED_PART < self.datagram_size {
+            true => Retention::Copy,
+            false => self.retention,
+        }
+    }
 }
 
 /// A packet that was not processed: why, and its length in bytes.
@@ -63,8 +79,11 @@ impl Connection {
         match &mut self.state {
             State::Drained | State::Draining { .. } => return,
             State::Closing(closing) => {
-                self.path.on_datagram_received(datagram.len());
-                return closing.on_packet();
+                if self.path.carries(meta) {
+                    self.path.on_datagram_received(datagram.len());
+                    closing.on_packet();
+                }
+                return;
             }
             State::Handshaking | State::Established | State::Confirmed => {}
         }
@@ -150,6 +169,7 @@ impl Connection {
             packet_number: number,
             dcid: header.dcid,
             retention,
+            datagram_size,
             ecn: meta.ecn,
             key_generation: opened.key_generation,
             payload: packet.freeze().slice(opened.payload),
@@ -164,7 +184,7 @@ impl Connection {
         match Header::decode(datagram, self.local_ids.len())? {
             Header::Protected(header) => Ok(header),
             Header::VersionNegotiation(packet) => {
-                Err(self.on_version_negotiation(now, packet.versions))
+                Err(self.on_version_negotiation(now, packet.scid, packet.versions))
             }
             // Retry is not asked for yet: this client has nothing to do with one.
             Header::Retry(_) if self.side == Side::Server => Err(Discard::RetryAtServer),
@@ -221,7 +241,11 @@ impl Connection {
         if self.space(space).is_none() {
             return Err(Discard::KeysDiscarded);
         }
-        if !self.state.is_handshaking() || self.undecryptable.len() >= MAX_UNDECRYPTABLE {
+        let kept: usize = self.undecryptable.iter().map(|(_, packet)| packet.len()).sum();
+        if !self.state.is_handshaking()
+            || self.undecryptable.len() >= MAX_UNDECRYPTABLE
+            || kept + packet.len() > MAX_UNDECRYPTABLE_BYTES
+        {
             return Err(Discard::KeysMissing);
         }
         // A copy: what waits must not pin a receive buffer.

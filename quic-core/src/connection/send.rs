@@ -64,6 +64,7 @@ impl Connection {
         buf: &mut Vec<u8>,
         max_datagrams: usize,
     ) -> Option<Transmit> {
+        self.path.begin_train();
         let transmit = match self.state {
             // req 9000-10.2.2-234, 9000-10.2.2-236
             State::Drained | State::Draining { .. } => None,
@@ -87,6 +88,7 @@ impl Connection {
         let segment = usize::from(self.path.recovery.max_datagram_size());
         let mut len = 0;
         let mut datagrams = 0;
+        let mut allowance = 0;
         while datagrams < max_datagrams && (len == 0 || len + segment <= MAX_TRAIN) {
             // Less than a whole datagram could not carry what the handshake needs.
             // req 9000-8.1-117
@@ -94,7 +96,11 @@ impl Connection {
                 break;
             }
             let room = segment.min(self.path.amplification_room());
-            let permit = self.permit(now, segment);
+            // Asked for a whole train at once, and again only at its end.
+            if allowance < segment {
+                allowance = self.allowance(now);
+            }
+            let permit = if allowance < segment { Permit::AckOnly } else { Permit::Data };
             if !self.has_anything_to_send(now, permit) {
                 break;
             }
@@ -104,6 +110,7 @@ impl Connection {
                 break;
             }
             self.path.on_datagram_sent(written);
+            allowance = allowance.saturating_sub(written);
             len += written;
             datagrams += 1;
             if written < segment {
@@ -114,17 +121,18 @@ impl Connection {
         (len > 0).then(|| self.path.transmit(len, (datagrams > 1).then_some(segment)))
     }
 
-    /// What may be sent now. When only the pacer stands in the way, its release becomes a deadline.
-    fn permit(&mut self, now: Instant, datagram: usize) -> Permit {
+    /// How many bytes may be sent now. When only the pacer stands in the way, its release becomes a
+    /// deadline.
+    fn allowance(&mut self, now: Instant) -> usize {
         self.deadlines.pacing = None;
         match self.path.recovery.send_budget(now) {
-            SendBudget::Bytes(bytes) if bytes >= datagram as u64 => Permit::Data,
-            SendBudget::Bytes(_) | SendBudget::Blocked => Permit::AckOnly,
+            SendBudget::Bytes(bytes) => usize::try_from(bytes).unwrap_or(usize::MAX),
+            SendBudget::Blocked => 0,
             SendBudget::Paced(until) => {
                 if self.has_anything_to_send(now, Permit::Data) {
                     self.deadlines.pacing = Some(until);
                 }
-                Permit::AckOnly
+                0
             }
         }
     }
@@ -148,7 +156,15 @@ impl Connection {
         if !self.keys.has(id) {
             return false;
         }
-        if space.probes > 0 || space.acks.to_send(now) == AckToSend::Now {
+        // What may be sent to an address that could be forged is for the handshake: data would use
+        // it up, and the window with it, and then a lost handshake could not be repeated.
+        if id == SpaceId::Data && !self.path.is_address_validated() {
+            return false;
+        }
+        if space.probes > 0
+            || (space.acks.to_send(now) == AckToSend::Now
+                && self.recovery.has_room_for_ack_only(id))
+        {
             return true;
         }
         permit == Permit::Data
@@ -202,7 +218,7 @@ impl Connection {
         }
         let size = self.path.recovery.poll_mtu_probe(now)?;
         let len = usize::from(size);
-        if self.permit(now, len) != Permit::Data || self.path.amplification_room() < len {
+        if self.allowance(now) < len || self.path.amplification_room() < len {
             return None;
         }
         grow(buf, len);
@@ -215,7 +231,7 @@ impl Connection {
         draft.kind = PacketKind::MtuProbe;
         let sent = self.seal_packet(now, draft, buf);
         self.path.on_datagram_sent(sent);
-        Some(self.path.transmit(sent, None))
+        (sent > 0).then(|| self.path.transmit(sent, None))
     }
 
     /// CONNECTION_CLOSE in every space that the peer may be able to read.
@@ -338,7 +354,7 @@ impl Connection {
             self.close_with_error(now, error);
             return draft.start;
         }
-        let ect0 = self.path.recovery.ecn.marks_ect0();
+        let ect0 = self.path.is_marked();
         let size = (end - draft.start) as u16;
         let packet = SentPacket::new(now, size, draft.kind, ect0, draft.frames);
         self.recovery.on_packet_sent(draft.space, draft.number, packet, &mut self.path.recovery);

@@ -14,8 +14,11 @@ use crate::wire::packet_number::PacketNumber;
 pub(super) enum SentFrame {
     /// A frame that a stream or its flow control sent.
     Stream(SentStreamFrame),
-    /// An ACK frame, by its Largest Acknowledged.
-    Ack(PacketNumber),
+    /// An ACK frame, by its Largest Acknowledged; `space` is the one it acknowledges and was sent in.
+    Ack {
+        space: SpaceId,
+        largest: PacketNumber,
+    },
     Crypto {
         space: SpaceId,
         offset: u64,

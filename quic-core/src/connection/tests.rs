@@ -16,7 +16,9 @@ use crate::path::{DatagramMeta, Retention};
 use crate::stream::{Read, StreamEvent};
 use crate::util::Rng;
 use crate::wire::header::Header;
-use crate::wire::{ConnectionId, Dir, PacketNumber, SpaceId, Version};
+use crate::wire::{ConnectionId, Dir, PacketNumber, PacketType, SpaceId, Version};
+
+mod adverse;
 
 const CLIENT: ([u8; 4], u16) = ([192, 0, 2, 1], 1000);
 const SERVER: ([u8; 4], u16) = ([192, 0, 2, 2], 443);
@@ -77,16 +79,10 @@ impl Two {
     fn step(&mut self) -> usize {
         let up = datagrams(&mut self.client, self.now);
         for datagram in &up {
-            let server = self.server.get_or_insert_with(|| {
-                let Ok(Header::Protected(header)) = Header::decode(datagram, 8) else {
-                    panic!("a client begins with an Initial packet")
-                };
-                let peer_initial_scid = header.scid;
-                let role = Role::Server { tls: self.server_tls.clone(), peer_initial_scid };
-                Connection::new(self.now, setup(&mut self.rng, role, header.dcid)).unwrap()
-            });
+            let now = self.now;
+            let server = self.accept(datagram).expect("a client begins with an Initial packet");
             let meta = DatagramMeta::new(CLIENT.into());
-            server.recv(self.now, &meta, BytesMut::from(&datagram[..]), Retention::Share);
+            server.recv(now, &meta, BytesMut::from(&datagram[..]), Retention::Share);
         }
         let down = self.server.as_mut().map_or(Vec::new(), |s| datagrams(s, self.now));
         for datagram in &down {
@@ -99,6 +95,21 @@ impl Two {
             server.handle_timeout(self.now);
         }
         up.len() + down.len()
+    }
+
+    /// The server, made by the first datagram that can make one.
+    fn accept(&mut self, datagram: &[u8]) -> Option<&mut Connection> {
+        if self.server.is_none() {
+            let Ok(Header::Protected(header)) = Header::decode(datagram, 8) else { return None };
+            if header.kind != PacketType::Initial {
+                return None;
+            }
+            let peer_initial_scid = header.scid;
+            let role = Role::Server { tls: self.server_tls.clone(), peer_initial_scid };
+            let setup = setup(&mut self.rng, role, header.dcid);
+            self.server = Some(Connection::new(self.now, setup).unwrap());
+        }
+        self.server.as_mut()
     }
 
     fn run(&mut self, steps: usize) {

@@ -128,7 +128,7 @@ impl Connection {
     fn idle_deadline(&self) -> Option<Instant> {
         let period = self.idle_timeout()?;
         let floor = self.probe_timeout(SpaceId::Data) * IDLE_PTOS;
-        Some(self.deadlines.last_activity + period.max(floor))
+        self.deadlines.last_activity.checked_add(period.max(floor))
     }
 
     fn idle_timeout(&self) -> Option<Duration> {
@@ -141,16 +141,19 @@ impl Connection {
     }
 
     fn handshake_deadline(&self) -> Option<Instant> {
-        self.state
-            .is_handshaking()
-            .then(|| self.deadlines.created + self.config.handshake_timeout())
+        if !self.state.is_handshaking() {
+            return None;
+        }
+        self.deadlines.created.checked_add(self.config.handshake_timeout())
     }
 
     fn keep_alive_deadline(&self) -> Option<Instant> {
         let interval = self.config.keep_alive_interval()?;
         let pending = self.space(SpaceId::Data).is_none_or(|space| space.ping);
-        (self.state.is_confirmed() && !pending && !self.deadlines.sent_since_received)
-            .then(|| self.deadlines.last_activity + interval)
+        if !self.state.is_confirmed() || pending || self.deadlines.sent_since_received {
+            return None;
+        }
+        self.deadlines.last_activity.checked_add(interval)
     }
 }
 

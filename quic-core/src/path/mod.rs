@@ -33,6 +33,8 @@ pub struct Path {
     local_ip: Option<IpAddr>,
     validation: AddressValidation,
     responses: PendingResponses,
+    /// Whether the datagrams that are being written carry an ECN mark.
+    marked: bool,
     /// Round-trip time, congestion window, pacing, ECN and datagram size.
     pub recovery: PathRecovery,
 }
@@ -57,7 +59,8 @@ impl Path {
             Side::Client => AddressValidation::VALIDATED,
             Side::Server => AddressValidation::UNVALIDATED,
         };
-        Self { remote, local_ip, validation, responses: PendingResponses::default(), recovery }
+        let (responses, marked) = (PendingResponses::default(), recovery.ecn.marks_ect0());
+        Self { remote, local_ip, validation, responses, marked, recovery }
     }
 
     /// The address of the peer.
@@ -88,6 +91,11 @@ impl Path {
         self.validation = AddressValidation::VALIDATED;
     }
 
+    /// True if the peer is known to receive what is sent to its address.
+    pub fn is_address_validated(&self) -> bool {
+        self.validation == AddressValidation::VALIDATED
+    }
+
     /// How many bytes may be sent now without making an attack with a forged source address worth
     /// its while; `usize::MAX` once the address is validated.
     pub fn amplification_room(&self) -> usize {
@@ -116,9 +124,21 @@ impl Path {
         self.responses.next(room)
     }
 
+    /// Decides whether the datagrams that are written from here on carry an ECN mark. They leave in
+    /// one send call, so that the answer is the same for all of them.
+    pub fn begin_train(&mut self) {
+        self.marked = self.recovery.ecn.marks_ect0();
+    }
+
+    /// True if the datagrams that are being written will be marked ECT(0).
+    #[inline]
+    pub fn is_marked(&self) -> bool {
+        self.marked
+    }
+
     /// Where `len` bytes of datagrams go, each but the last of `segment_size` bytes.
     pub fn transmit(&self, len: usize, segment_size: Option<usize>) -> Transmit {
-        let ecn = self.recovery.ecn.marks_ect0().then_some(Ecn::Ect0);
+        let ecn = self.marked.then_some(Ecn::Ect0);
         Transmit { remote: self.remote, local_ip: self.local_ip, ecn, segment_size, len }
     }
 }

@@ -105,12 +105,14 @@ impl EcnValidator {
     }
 
     pub(super) fn on_sent_ect0(&mut self) {
-        if let State::Testing { marked } = self.state {
-            let marked = marked + 1;
-            self.state = match marked {
-                TESTING_PACKETS => State::Unknown { marked, lost: 0 },
-                _ => State::Testing { marked },
-            };
+        match &mut self.state {
+            State::Testing { marked } if *marked + 1 < TESTING_PACKETS => *marked += 1,
+            State::Testing { marked } => {
+                self.state = State::Unknown { marked: *marked + 1, lost: 0 };
+            }
+            // The rest of a train that was begun with marks.
+            State::Unknown { marked, .. } => *marked = marked.saturating_add(1),
+            State::Capable | State::Failed | State::Disabled => {}
         }
     }
 

@@ -79,6 +79,17 @@ impl<C> Recovery<C> {
         self.spaces[space.index()].ledger.has_ack_eliciting()
     }
 
+    /// False if so many packets with nothing but acknowledgements wait behind one that the peer does
+    /// not acknowledge that no more should be sent.
+    pub fn has_room_for_ack_only(&self, space: SpaceId) -> bool {
+        self.spaces[space.index()].ledger.has_room_for_ack_only()
+    }
+
+    /// When the last packet of `space` left that the peer must acknowledge.
+    pub fn last_ack_eliciting_sent(&self, space: SpaceId) -> Option<Instant> {
+        self.spaces[space.index()].last_ack_eliciting
+    }
+
     /// The packets of `space` that are in flight and must be acknowledged, the oldest first: what a
     /// probe had best repeat.
     pub fn in_flight(&self, space: SpaceId) -> impl Iterator<Item = &SentPacket<C>> {

@@ -61,6 +61,11 @@ impl<C> SentPacket<C> {
 /// At most this many packets that nobody has to acknowledge are remembered at the old end.
 const MAX_ACK_ONLY: usize = 256;
 
+/// At most this many of them are remembered behind a packet whose fate is open. A peer that
+/// acknowledges nothing but has us acknowledge all it sends would let the ring grow for ever: it
+/// gets no more acknowledgements than these until it sends some.
+const MAX_ACK_ONLY_IN_DOUBT: usize = 1 << 15;
+
 /// The fate of a packet number.
 #[derive(Debug)]
 pub(super) enum Slot<C> {
@@ -111,6 +116,11 @@ impl<C> SentLedger<C> {
     #[cfg(test)]
     pub(super) fn jump_to(&mut self, number: u64) {
         (self.base, self.slots) = (number, VecDeque::new());
+    }
+
+    /// True if one more packet that nobody has to acknowledge may be remembered.
+    pub(super) fn has_room_for_ack_only(&self) -> bool {
+        self.ack_only < MAX_ACK_ONLY_IN_DOUBT
     }
 
     /// Leaves out the next packet number.
@@ -282,5 +292,16 @@ mod tests {
         assert_eq!(ledger.next(), 100_000);
         ledger.push(packet(PacketKind::AckEliciting));
         assert_eq!(ack(&mut ledger, 0..=100_000).last(), Some(&100_000));
+    }
+
+    #[test]
+    fn a_peer_that_acknowledges_nothing_is_owed_no_more_than_so_many_acknowledgements() {
+        let mut ledger = ledger(1);
+        while ledger.has_room_for_ack_only() {
+            ledger.push(packet(PacketKind::AckOnly));
+            assert!(ledger.slots.len() <= MAX_ACK_ONLY_IN_DOUBT + 1);
+        }
+        ack(&mut ledger, 0..=10);
+        assert!(ledger.has_room_for_ack_only());
     }
 }
