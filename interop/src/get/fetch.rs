@@ -1,0 +1,175 @@
+//! Sends the requests and takes in the responses.
+
+use std::collections::VecDeque;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use h3_lite::{BoxError, Client, RecvBody};
+use http::header::CONTENT_LENGTH;
+use http::{Method, Request, Response, StatusCode};
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Empty};
+use quic_tokio::ClientConfig;
+use tokio::fs::File;
+use tokio::io::AsyncWriteExt;
+use tokio::task::JoinSet;
+
+use super::progress::Progress;
+use super::target::{Server, Target};
+use crate::content::{Hasher, Sha256};
+use crate::failure::Failure;
+use crate::file_body::FileBody;
+use crate::net;
+
+/// What all requests have in common.
+pub(super) struct Job {
+    pub(super) config: Arc<ClientConfig>,
+    pub(super) method: Method,
+    /// The file that each request brings.
+    pub(super) body: Option<PathBuf>,
+    /// Requests under way at a time on a connection.
+    pub(super) parallel: usize,
+}
+
+/// A response that arrived completely.
+struct Fetched {
+    status: StatusCode,
+    bytes: u64,
+    sha256: Sha256,
+}
+
+/// Fetches everything from all servers at once, prints a line for each response, and tells of
+/// failures on standard error.
+pub(super) async fn all(job: Job, servers: Vec<Server>) -> Result<ExitCode, Failure> {
+    let count = servers.iter().map(|server| server.targets.len()).sum();
+    let progress = Arc::new(Progress::new(count));
+    let job = Arc::new(job);
+    let mut connections = JoinSet::new();
+    for server in servers {
+        connections.spawn(from_server(Arc::clone(&job), server, Arc::clone(&progress)));
+    }
+    while let Some(result) = connections.join_next().await {
+        if let Err(failure) = result.unwrap_or_else(|error| Err(Failure::new(error))) {
+            progress.fail(&failure);
+        }
+    }
+    Ok(progress.finish())
+}
+
+async fn from_server(
+    job: Arc<Job>,
+    server: Server,
+    progress: Arc<Progress>,
+) -> Result<(), Failure> {
+    let config = Arc::clone(&job.config);
+    let (endpoint, connection) = net::connect(config, &server.name, server.port).await?;
+    let client = Client::new(connection);
+    let mut waiting = VecDeque::from(server.targets);
+    let mut requests = JoinSet::new();
+    loop {
+        while requests.len() < job.parallel
+            && let Some(target) = waiting.pop_front()
+        {
+            let (job, client) = (Arc::clone(&job), client.clone());
+            let progress = Arc::clone(&progress);
+            requests.spawn(async move { one(&job, &client, &target, &progress).await });
+        }
+        match requests.join_next().await {
+            None => break,
+            Some(Ok(())) => {}
+            Some(Err(error)) => progress.fail(&Failure::new(error)),
+        }
+    }
+    client.close();
+    net::close(&endpoint).await;
+    Ok(())
+}
+
+/// Fetches one URL and says what came of it.
+async fn one(job: &Job, client: &Client, target: &Target, progress: &Progress) {
+    match fetch(job, client, target, progress).await {
+        Ok(Fetched { status, bytes, sha256 }) => {
+            let url = &target.url;
+            progress.done(&format!("{} {bytes} {sha256} {url}", status.as_u16()));
+        }
+        Err(failure) => progress.fail(&Failure::new(format!("{}: {failure}", target.url))),
+    }
+}
+
+async fn fetch(
+    job: &Job,
+    client: &Client,
+    target: &Target,
+    progress: &Progress,
+) -> Result<Fetched, Failure> {
+    let response = client.send(request(job, target)?).await.map_err(Failure::new)?;
+    if job.method != Method::HEAD {
+        progress.expect(response.headers().get(CONTENT_LENGTH));
+    }
+    match &target.file {
+        None => receive(response, None, progress).await,
+        Some(path) => store(response, path, progress).await,
+    }
+}
+
+fn request(job: &Job, target: &Target) -> Result<Request<UnsyncBoxBody<Bytes, BoxError>>, Failure> {
+    let mut request = Request::builder().method(&job.method).uri(&target.uri);
+    let body = match &job.body {
+        None => Empty::new().map_err(|never| match never {}).boxed_unsync(),
+        Some(path) => {
+            let body =
+                FileBody::open(path).map_err(|error| Failure::with_file("read", path, &error))?;
+            request = request.header(CONTENT_LENGTH, body.left());
+            body.map_err(Into::into).boxed_unsync()
+        }
+    };
+    request.body(body).map_err(Failure::new)
+}
+
+/// Receives into a file, which has its name only once it is complete.
+async fn store(
+    response: Response<RecvBody>,
+    path: &Path,
+    progress: &Progress,
+) -> Result<Fetched, Failure> {
+    let failed = |error| Failure::with_file("write", path, &error);
+    if let Some(directory) = path.parent() {
+        tokio::fs::create_dir_all(directory).await.map_err(failed)?;
+    }
+    let mut partial = path.as_os_str().to_owned();
+    partial.push(".part");
+    let mut file = File::create(&partial).await.map_err(failed)?;
+    let received = receive(response, Some((&mut file, path)), progress).await;
+    match received {
+        Ok(_) => tokio::fs::rename(&partial, path).await.map_err(failed)?,
+        Err(_) => drop(tokio::fs::remove_file(&partial).await),
+    }
+    received
+}
+
+async fn receive(
+    response: Response<RecvBody>,
+    mut file: Option<(&mut File, &Path)>,
+    progress: &Progress,
+) -> Result<Fetched, Failure> {
+    let status = response.status();
+    let mut body = response.into_body();
+    let (mut bytes, mut hasher) = (0, Hasher::new());
+    while let Some(frame) = body.frame().await {
+        let Ok(chunk) = frame.map_err(Failure::new)?.into_data() else { continue };
+        hasher.update(&chunk);
+        bytes += chunk.len() as u64;
+        progress.received(chunk.len());
+        if let Some((file, path)) = &mut file {
+            let written = file.write_all(&chunk).await;
+            written.map_err(|error| Failure::with_file("write", path, &error))?;
+        }
+    }
+    if let Some((file, path)) = &mut file {
+        let flushed = file.flush().await;
+        flushed.map_err(|error| Failure::with_file("write", path, &error))?;
+    }
+    Ok(Fetched { status, bytes, sha256: hasher.finish() })
+}

@@ -1,0 +1,113 @@
+//! `interop get`: fetches URLs over HTTP/3.
+
+mod fetch;
+mod progress;
+mod target;
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use http::Method;
+
+use crate::failure::Failure;
+use crate::tls::Trust;
+
+const EXAMPLES: &str = "\
+Prints a line for each response that arrived completely: STATUS BYTES SHA256 URL.
+The exit status is 0 if all did, whatever their status.
+
+Examples:
+  interop get https://localhost:4433/ --cacert server.pem
+  interop get https://example.org/a https://example.org/b -o downloads/
+  interop get https://localhost:4433/echo --insecure --method POST --body file
+
+Environment:
+  SSLKEYLOGFILE  append the TLS secrets to this file, for Wireshark
+  QLOGDIR        write a qlog file of each connection into this directory";
+
+/// Fetch URLs; all URLs of one server over one connection.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Options {
+    /// What to fetch (https://...).
+    #[arg(required = true, value_name = "URL")]
+    urls: Vec<String>,
+    /// Store the body in this file, or with several URLs the bodies in this directory.
+    #[arg(short, long, value_name = "DIR|FILE")]
+    output: Option<PathBuf>,
+    /// Trust the servers that these certificates (PEM) vouch for, in place of the public
+    /// authorities.
+    #[arg(long, value_name = "FILE", conflicts_with = "insecure")]
+    cacert: Option<PathBuf>,
+    /// Trust any server.
+    #[arg(long)]
+    insecure: bool,
+    /// How many requests to have under way at a time on a connection.
+    #[arg(long, value_name = "N", default_value = "20")]
+    parallel: NonZeroUsize,
+    /// The method of the requests.
+    #[arg(long, value_enum, default_value_t = Verb::Get, ignore_case = true)]
+    method: Verb,
+    /// Send this file with each request; needs --method POST.
+    #[arg(long, value_name = "FILE")]
+    body: Option<PathBuf>,
+    /// Give up after so many seconds.
+    #[arg(long, value_name = "SECS", value_parser = seconds)]
+    timeout: Option<Duration>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[value(rename_all = "UPPER")]
+enum Verb {
+    Get,
+    Head,
+    Post,
+}
+
+impl From<Verb> for Method {
+    fn from(verb: Verb) -> Self {
+        match verb {
+            Verb::Get => Self::GET,
+            Verb::Head => Self::HEAD,
+            Verb::Post => Self::POST,
+        }
+    }
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds: f64 = text.parse().map_err(|_| "not a number of seconds")?;
+    match Duration::try_from_secs_f64(seconds) {
+        Ok(duration) if !duration.is_zero() => Ok(duration),
+        _ => Err("not a positive number of seconds".into()),
+    }
+}
+
+/// Runs the command.
+pub(crate) async fn run(options: Options) -> Result<ExitCode, Failure> {
+    if options.body.is_some() && options.method != Verb::Post {
+        return Err(Failure::new("--body needs --method POST"));
+    }
+    let trust = match (&options.cacert, options.insecure) {
+        (Some(file), _) => Trust::from_file(file)?,
+        (None, true) => Trust::Anyone,
+        (None, false) => Trust::PublicAuthorities,
+    };
+    let servers = target::by_server(options.urls, options.output.as_deref())?;
+    let job = fetch::Job {
+        config: trust.client_config()?.into(),
+        method: options.method.into(),
+        body: options.body,
+        parallel: options.parallel.get(),
+    };
+    let fetched = fetch::all(job, servers);
+    match options.timeout {
+        None => fetched.await,
+        Some(timeout) => tokio::time::timeout(timeout, fetched).await.unwrap_or_else(|_| {
+            let seconds = timeout.as_secs_f64();
+            Err(Failure::new(format!("given up after {seconds} s (--timeout)")))
+        }),
+    }
+}

@@ -1,0 +1,135 @@
+//! `interop serve`: serves the files of a directory over HTTP/3.
+
+mod hints;
+mod path;
+mod site;
+
+use std::convert::Infallible;
+use std::io::Write;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::pin::pin;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::Args;
+use h3_lite::server::{Server, service_fn};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use crate::failure::Failure;
+use crate::net;
+use crate::tls::Identity;
+use site::{Echo, Site};
+
+/// How long answers under way may still take once the end was asked for.
+const GRACE: Duration = Duration::from_secs(10);
+
+const EXAMPLES: &str = "\
+Examples:
+  interop serve .
+  interop serve public/ --listen '[::]:443' --cert chain.pem --key key.pem
+  interop serve . --listen 127.0.0.1:0 --write-cert server.pem --echo
+
+Ends on Ctrl-C or SIGTERM, after the answers that are under way; a second Ctrl-C does not wait.
+
+Environment:
+  SSLKEYLOGFILE  append the TLS secrets to this file, for Wireshark
+  QLOGDIR        write a qlog file of each connection into this directory";
+
+/// Serve the files of a directory.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Options {
+    /// The directory.
+    #[arg(value_name = "DIR")]
+    directory: PathBuf,
+    /// Address and UDP port; port 0 is any free one.
+    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:4433")]
+    listen: SocketAddr,
+    /// The certificate chain (PEM), the server's own certificate first. Default: a new one for
+    /// localhost, 127.0.0.1 and ::1, signed by itself.
+    #[arg(long, value_name = "FILE", requires = "key")]
+    cert: Option<PathBuf>,
+    /// The private key of the certificate (PEM).
+    #[arg(long, value_name = "FILE", requires = "cert")]
+    key: Option<PathBuf>,
+    /// Write the server's certificate (PEM) to this file, for clients to trust it.
+    #[arg(long, value_name = "FILE")]
+    write_cert: Option<PathBuf>,
+    /// Answer POST /echo with the body of the request.
+    #[arg(long)]
+    echo: bool,
+}
+
+/// Runs the command.
+pub(crate) async fn run(options: Options) -> Result<ExitCode, Failure> {
+    let identity = match (&options.cert, &options.key) {
+        (Some(chain), Some(key)) => Identity::from_files(chain, key)?,
+        _ => Identity::self_signed()?,
+    };
+    let echo = if options.echo { Echo::On } else { Echo::Off };
+    let site = Arc::new(Site::new(&options.directory, echo)?);
+    if let Some(file) = &options.write_cert {
+        std::fs::write(file, identity.certificate_pem())
+            .map_err(|error| Failure::with_file("write", file, &error))?;
+    }
+    let mut signals = Signals::new()?;
+    let endpoint = net::server(identity.server_config()?, options.listen)?;
+    let hints = hints::lines(&hints::Facts {
+        address: endpoint.local_addr(),
+        pin: identity.public_key_pin()?,
+        written: options.write_cert,
+        self_signed: options.cert.is_none(),
+    });
+    print(&hints);
+
+    let server = Server::new(service_fn(move |request| {
+        let site = Arc::clone(&site);
+        async move { Ok::<_, Infallible>(site.respond(request).await) }
+    }));
+    let shutdown = server.shutdown_handle();
+    let mut serving = pin!(server.run(&endpoint));
+    tokio::select! {
+        () = &mut serving => {}
+        () = signals.next() => {
+            shutdown.start();
+            tokio::select! {
+                () = &mut serving => {}
+                () = signals.next() => {}
+                () = tokio::time::sleep(GRACE) => {}
+            }
+        }
+    }
+    net::close(&endpoint).await;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Prints at once, also into a pipe. A reader that is gone does not end the server.
+fn print(lines: &str) {
+    let mut out = std::io::stdout().lock();
+    let _ = out.write_all(lines.as_bytes()).and_then(|()| out.flush());
+}
+
+/// The signals that ask the program to end. They do so only through this once it exists.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    fn new() -> Result<Self, Failure> {
+        let listen = |kind| {
+            signal(kind).map_err(|error| Failure::new(format!("cannot wait for signals: {error}")))
+        };
+        let (interrupt, terminate) = (SignalKind::interrupt(), SignalKind::terminate());
+        Ok(Self { interrupt: listen(interrupt)?, terminate: listen(terminate)? })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}
