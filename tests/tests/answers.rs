@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use quic_core::config::TransportConfig;
 use quic_core::error::ConnectionError;
+use quic_core::stream::Read;
 use quic_core::wire::frame::{
     Frame, NewConnectionId, PathChallenge, ResetStream, RetireConnectionId, StopSending,
 };
@@ -422,6 +423,75 @@ fn a_key_update_is_followed() {
         assert_eq!(arena.peer(id).key_generation(), generation);
         arena.advance(2_000 * MS);
     }
+}
+
+// req-test 9001-6.1-066, 9001-6.3-076
+#[test]
+fn packets_with_old_keys_that_were_overtaken_are_still_opened_for_a_while() {
+    let mut arena = arena();
+    let id = quiet_client(&mut arena);
+    assert!(arena.is_alive(id));
+    let overtaken: Vec<_> = (0..10)
+        .map(|_| (arena.peer(id).next_number(SpaceId::Data), arena.peer(id).one_rtt(PING)))
+        .collect();
+    let now = arena.now;
+    arena.peer(id).update_keys(now);
+    assert!(arena.is_alive(id));
+    for (_, datagram) in &overtaken[..9] {
+        arena.send(id, datagram);
+    }
+    arena.advance(MAX_ACK_DELAY);
+    assert!(overtaken[..9].iter().all(|(n, _)| arena.peer(id).is_acknowledged(SpaceId::Data, *n)));
+    // Three probe timeouts later the old keys are gone.
+    arena.advance(5_000 * MS);
+    let (number, datagram) = &overtaken[9];
+    arena.send(id, datagram);
+    arena.advance(MAX_ACK_DELAY);
+    assert!(!arena.peer(id).is_acknowledged(SpaceId::Data, *number));
+    assert!(arena.is_alive(id));
+}
+
+// req-test 9001-6.2-068
+#[test]
+fn a_transfer_goes_on_through_key_updates_and_loss() {
+    let mut arena = arena();
+    let id = quiet_client(&mut arena);
+    let data: Vec<u8> = (0..100_000u32).map(|n| (n * 7 / 3) as u8).collect();
+    let mut chunks: Vec<_> = data.chunks(1_000).enumerate().collect();
+    let mut round = 0u64;
+    while !chunks.is_empty() {
+        // A third gets lost, and what is sent again goes out in another generation of keys.
+        let mut lost = Vec::new();
+        for (n, chunk) in chunks {
+            let header = [0x0e, 0x00, 0x80, 0, 0, 0, 0x40, 0];
+            let mut frame = header.to_vec();
+            frame[2..6].copy_from_slice(&(0x8000_0000 | (n * 1_000) as u32).to_be_bytes());
+            frame[6..8].copy_from_slice(&(0x4000 | chunk.len() as u16).to_be_bytes());
+            frame.extend_from_slice(chunk);
+            let datagram = arena.peer(id).one_rtt(&frame);
+            if arena.rng.one_in(3) {
+                lost.push((n, chunk));
+            } else {
+                arena.send(id, &datagram);
+            }
+        }
+        chunks = lost;
+        assert!(arena.is_alive(id));
+        let now = arena.now;
+        arena.peer(id).update_keys(now);
+        assert!(arena.is_alive(id));
+        arena.advance(2_000 * MS);
+        round += 1;
+        assert_eq!(arena.peer(id).key_generation(), round);
+    }
+    let streams = arena.connection(id).streams();
+    let stream = streams.accept(Dir::Bi).expect("a stream");
+    let mut received = Vec::new();
+    while let Ok(Read::Chunk(chunk)) = streams.read(stream) {
+        received.extend_from_slice(&chunk);
+    }
+    assert!(received == data);
+    assert!(round >= 3, "{round}");
 }
 
 // ---- strangers
