@@ -350,7 +350,7 @@ async fn a_cancelled_download_stops_the_server_and_leaves_others_alone() {
     .await;
 }
 
-// req-test 9114-4.1.1-043
+// req-test 9114-4.1.1-043, 9114-4.1.1-045
 #[tokio::test]
 async fn a_dropped_upload_is_a_reset_for_the_handler_and_not_an_end() {
     within_limits(async {
@@ -433,6 +433,7 @@ async fn an_answer_that_does_not_need_the_request_stops_it_and_is_kept() {
     .await;
 }
 
+// req-test 9114-4.1.1-041
 #[tokio::test]
 async fn a_handler_that_panics_or_fails_resets_its_request_only() {
     within_limits(async {
