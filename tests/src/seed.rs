@@ -19,10 +19,17 @@ impl Seed {
         Self(Self::from_env().unwrap_or(default))
     }
 
-    /// The seeds of `range`, or only `QUIC_SEED` if it is set.
+    /// The seeds of `range`, or only `QUIC_SEED` if it is set. `QUIC_SEEDS=<n>` makes the range
+    /// `n` times as long, for a search that takes its time.
+    ///
+    /// # Panics
+    ///
+    /// If a variable is set and no number.
     pub fn range(range: std::ops::Range<u64>) -> impl Iterator<Item = Self> {
         let only = Self::from_env();
-        let range = if only.is_some() { 0..0 } else { range };
+        let times = std::env::var("QUIC_SEEDS").map_or(1, |n| n.parse().expect("a number"));
+        let len = (range.end - range.start) * times;
+        let range = if only.is_some() { 0..0 } else { range.start..range.start + len };
         only.into_iter().chain(range).map(Self)
     }
 

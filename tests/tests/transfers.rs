@@ -11,11 +11,11 @@ use quic_core::congestion::CongestionAlgorithm;
 use quic_core::util::Rng;
 use quic_core::wire::Side;
 use quic_testkit::app::{App, HalfPlan, Plan, Received, StreamPlan, plan};
-use quic_testkit::net::Link;
+use quic_testkit::net::{Link, Network};
 use quic_testkit::pair::{Pair, Setup};
 use quic_testkit::seed::Seed;
 
-const TRANSFERS: u64 = if cfg!(debug_assertions) { 100 } else { 2_000 };
+const TRANSFERS: u64 = if cfg!(debug_assertions) { 300 } else { 2_000 };
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
 /// A transfer that takes longer has lost its way, whatever its network.
@@ -33,7 +33,7 @@ fn random_link(rng: &mut Rng) -> Link {
     let up_to = |rng: &mut Rng, most: u64| if rng.one_in(2) { 0 } else { rng.range(0..most) };
     let rate = rng.one_in(2).then(|| any_magnitude(rng, 200_000..=100_000_000));
     Link {
-        delay: Duration::from_micros(any_magnitude(rng, 10..=100_000)),
+        delay: any_delay(rng),
         jitter: Duration::from_micros(up_to(rng, 10_000)),
         loss_ppm: up_to(rng, 20 * percent),
         reorder_ppm: up_to(rng, 10 * percent),
@@ -50,6 +50,20 @@ fn random_link(rng: &mut Rng) -> Link {
 
 fn any_mtu(rng: &mut Rng) -> usize {
     rng.range(1200..1600) as usize
+}
+
+/// The path changes: other sizes, another delay.
+fn change(network: &mut Network, rng: &mut Rng) {
+    for link in [&mut network.up, &mut network.down] {
+        link.mtu = any_mtu(rng);
+        if rng.one_in(2) {
+            link.delay = any_delay(rng);
+        }
+    }
+}
+
+fn any_delay(rng: &mut Rng) -> Duration {
+    Duration::from_micros(any_magnitude(rng, 10..=100_000))
 }
 
 fn random_half(rng: &mut Rng, len: u64) -> HalfPlan {
@@ -110,11 +124,20 @@ fn transfer(seed: Seed, traced: bool) -> u64 {
     pair.run_plan(&plan);
     let handle = pair.connect();
     let mut steps = 0u32;
+    let mut outage_ends = None;
     pair.drive_until(LIMIT, |pair| {
         steps += 1;
         if steps.is_multiple_of(200) && rng.one_in(4) {
-            pair.network.up.mtu = any_mtu(&mut rng);
-            pair.network.down.mtu = any_mtu(&mut rng);
+            change(&mut pair.network, &mut rng);
+        }
+        if outage_ends.is_some_and(|at| at <= pair.now) {
+            outage_ends = None;
+            pair.network.up.blackhole = false;
+            pair.network.down.blackhole = false;
+        } else if steps.is_multiple_of(500) && rng.one_in(20) {
+            outage_ends = Some(pair.now + Duration::from_millis(rng.range(1..5_000)));
+            pair.network.up.blackhole = rng.one_in(2);
+            pair.network.down.blackhole = rng.one_in(2);
         }
         assert_eq!(pair.client.known(handle).closed, None);
         assert_eq!(pair.server_known().and_then(|known| known.closed.clone()), None);
@@ -153,10 +176,7 @@ fn every_byte_arrives_and_everything_is_given_back() {
     let count = std::env::var("QUIC_TRANSFERS").ok().and_then(|count| count.parse().ok());
     let mut arrived = 0;
     for seed in Seed::range(0..count.unwrap_or(TRANSFERS)) {
-        let quiet = std::panic::take_hook();
-        std::panic::set_hook(Box::new(|_| {}));
         let outcome = catch_unwind(AssertUnwindSafe(|| transfer(seed, false)));
-        std::panic::set_hook(quiet);
         match outcome {
             Ok(bytes) => arrived += bytes,
             Err(_) => {
