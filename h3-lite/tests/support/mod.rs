@@ -21,8 +21,8 @@ const LOCALHOST: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0
 
 /// Two endpoints that know each other.
 pub struct Net {
-    server: Endpoint,
-    client: Endpoint,
+    pub server: Endpoint,
+    pub client: Endpoint,
 }
 
 impl Net {
