@@ -95,6 +95,7 @@ fn sensitivity(never_indexed: bool) -> Sensitivity {
     if never_indexed { Sensitivity::NeverIndexed } else { Sensitivity::Public }
 }
 
+// req 9204-2.2.1-009
 fn require_static(is_static: bool) -> Result<(), Fault> {
     if is_static { Ok(()) } else { Err(connection(Violation::DynamicReference)) }
 }
@@ -189,6 +190,7 @@ mod tests {
         assert_eq!(decoded("0005d1").unwrap(), [FieldLine::new(":method", "GET")]);
     }
 
+    // req-test 9204-2.2.1-009
     #[test]
     fn every_form_of_dynamic_reference_is_refused() {
         for hex in ["000080", "00004001", "000010", "00000001"] {

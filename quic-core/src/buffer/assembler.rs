@@ -62,7 +62,7 @@ impl Assembler {
     /// `offset` plus the length of `data` must not be larger than 2^62. Whether that much data is
     /// welcome is the caller's business, who compares [`memory`](Self::memory) with a limit
     /// afterwards.
-    // req 9000-2.2-002, 9000-2.2-004
+    // req 9000-2.2-002
     pub fn insert(&mut self, offset: u64, data: Bytes, retention: Retention) {
         if data.is_empty() {
             return;

@@ -112,6 +112,7 @@ impl SendBuffer {
     /// Copies the first bytes of `range` to fill `out`, and books them as in flight.
     ///
     /// `range` comes from [`next`](Self::next), and `out` is no longer than it.
+    // req 9000-2.2-004
     pub fn transmit(&mut self, range: Range<u64>, out: &mut [u8]) {
         let end = range.start + out.len() as u64;
         debug_assert!(end <= range.end && range.end <= self.end);

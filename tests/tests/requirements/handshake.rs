@@ -249,7 +249,7 @@ fn probes(client: &mut Subject) -> Vec<ReceivedPacket> {
     probes
 }
 
-// req-test 9000-8.1-120, 9000-8.1-121, 9002-6.2.4-040
+// req-test 9000-8.1-120, 9000-8.1-121, 9002-6.2.4-040, 9002-6.2.2.1-036
 #[test]
 fn a_client_without_handshake_keys_probes_with_initial_packets_as_the_server_could_be_blocked() {
     let (mut client, _) = client_with_nothing_in_flight();
@@ -259,7 +259,7 @@ fn a_client_without_handshake_keys_probes_with_initial_packets_as_the_server_cou
     }
 }
 
-// req-test 9000-8.1-120, 9000-8.1-121, 9002-6.2.4-040
+// req-test 9000-8.1-120, 9000-8.1-121, 9002-6.2.4-040, 9002-6.2.2.1-036
 #[test]
 fn a_client_with_handshake_keys_probes_with_handshake_packets_as_the_server_could_be_blocked() {
     let (mut client, hello) = client_with_nothing_in_flight();

@@ -53,6 +53,30 @@ fn new_messages_are_sent_with_the_newest_keys() {
     assert_eq!(first_messages(&server, PacketType::Handshake)[0][0], ENCRYPTED_EXTENSIONS);
 }
 
+// req-test 9001-4.4-016, 9001-6-062
+#[test]
+fn a_server_says_nothing_but_session_tickets_after_the_handshake() {
+    const NEW_SESSION_TICKET: u8 = 4;
+    let mut server = Subject::connected_server();
+    server.connection.ping();
+    server.advance(Duration::from_secs(20));
+    let mut messages = Vec::new();
+    for (offset, data) in server.peer.frames(PacketType::OneRtt, |frame| match frame {
+        Frame::Crypto(crypto) => Some((crypto.offset as usize, crypto.data.to_vec())),
+        _ => None,
+    }) {
+        messages.resize(messages.len().max(offset + data.len()), 0);
+        messages[offset..offset + data.len()].copy_from_slice(&data);
+    }
+    assert!(!messages.is_empty());
+    let mut rest = &messages[..];
+    while let [ty, a, b, c, ..] = *rest {
+        assert_eq!(ty, NEW_SESSION_TICKET);
+        rest = &rest[4 + u32::from_be_bytes([0, a, b, c]) as usize..];
+    }
+    assert_eq!(rest, b"");
+}
+
 // req-test 9001-4.9.1-031, 9001-4.9.1-032
 #[test]
 fn a_client_is_done_with_initial_packets_when_it_has_sent_a_handshake_packet() {

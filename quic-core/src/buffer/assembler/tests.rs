@@ -27,7 +27,6 @@ fn pieces_come_out_in_order_whatever_the_order_they_came_in() {
     assert_eq!(assembler.memory(), 0);
 }
 
-// req-test 9000-2.2-004
 #[test]
 fn the_first_copy_of_a_byte_wins() {
     let mut assembler = Assembler::new();

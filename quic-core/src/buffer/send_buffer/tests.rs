@@ -27,6 +27,7 @@ fn a_transmission_spans_chunks() {
     assert_eq!((buffer.sent(), buffer.unsent(), buffer.outstanding()), (6, 0, 6));
 }
 
+// req-test 9000-2.2-004
 #[test]
 fn what_was_lost_goes_before_what_is_new() {
     let mut buffer = buffer(&[b"abcdefgh"]);
@@ -104,6 +105,7 @@ enum Fate {
 }
 
 proptest! {
+    // req-test 9000-2.2-004
     #[test]
     fn behaves_like_a_vector_of_fates(
         ops in prop::collection::vec((0..5, 0usize..200, any::<prop::sample::Index>()), 1..150),

@@ -157,7 +157,7 @@ fn a_second_update_before_the_first_was_answered_is_an_error() {
     assert_eq!(pair.client_sends(2), violation(Violation::KeyUpdateTooEarly));
 }
 
-// req-test 9001-6.1-065, 9001-6.5-081
+// req-test 9001-6.1-065, 9001-6.5-081, 9001-6.4-077
 #[test]
 fn keys_can_be_updated_again_and_again() {
     let mut pair = Pair::new();
