@@ -56,24 +56,42 @@ impl PaceInput {
 }
 
 /// A token bucket; the tokens are bytes.
+///
+/// Once it is empty nothing leaves before there is enough for a train, lest a sender who asks all
+/// the time sends datagram by datagram.
 #[derive(Clone, Debug)]
 pub struct Pacer {
     tokens: u64,
     filled_at: Instant,
+    gate: Gate,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Gate {
+    /// Whatever there is may leave.
+    Open,
+    /// The next train is being collected.
+    Collecting,
 }
 
 impl Pacer {
     /// A pacer with a full bucket.
     pub fn new(now: Instant, input: &PaceInput) -> Self {
-        Self { tokens: input.burst(), filled_at: now }
+        Self { tokens: input.burst(), filled_at: now, gate: Gate::Open }
     }
 
     /// The bytes that may leave now, or when the next train may.
     pub fn allowance(&mut self, now: Instant, input: &PaceInput) -> Result<u64, Instant> {
         self.fill(now, input);
-        if self.tokens >= u64::from(input.max_datagram_size) {
+        let enough = match self.gate {
+            Gate::Open => u64::from(input.max_datagram_size),
+            Gate::Collecting => input.train(),
+        };
+        if self.tokens >= enough {
+            self.gate = Gate::Open;
             return Ok(self.tokens);
         }
+        self.gate = Gate::Collecting;
         Err(self.filled_at + input.time_for(input.train() - self.tokens))
     }
 
@@ -131,6 +149,24 @@ mod tests {
             }
         }
         trains
+    }
+
+    #[test]
+    fn a_sender_that_asks_all_the_time_still_sends_trains() {
+        let (start, input) = (Instant::now(), input(1_200_000, 10));
+        let mut pacer = Pacer::new(start, &input);
+        let mut trains = Vec::new();
+        for micros in 0..100_000 {
+            let now = start + Duration::from_micros(micros);
+            if let Ok(bytes) = pacer.allowance(now, &input) {
+                pacer.on_sent(bytes / 1200 * 1200);
+                trains.push(bytes / 1200);
+            }
+        }
+        assert!(trains.iter().all(|datagrams| *datagrams >= MIN_BURST_DATAGRAMS), "{trains:?}");
+        // 1.25 times a thousand datagrams each ten milliseconds.
+        let sent: u64 = trains.iter().sum();
+        assert!((11_000..=12_700).contains(&sent), "{sent}");
     }
 
     // req-test 9002-7.7-072, 9002-7.7-073, 9002-7.7-074
