@@ -20,18 +20,27 @@ pub(super) struct Deadlines {
     last_activity: Instant,
     /// An ack-eliciting packet was sent since the last packet was received.
     sent_since_received: bool,
+    /// During this silence, limits that hold data back were looked for.
+    repeated_blocked: bool,
     /// The pacer holds data back until then.
     pub(super) pacing: Option<Instant>,
 }
 
 impl Deadlines {
     pub(super) fn new(now: Instant) -> Self {
-        Self { created: now, last_activity: now, sent_since_received: false, pacing: None }
+        Self {
+            created: now,
+            last_activity: now,
+            sent_since_received: false,
+            repeated_blocked: false,
+            pacing: None,
+        }
     }
 
     pub(super) fn on_packet_processed(&mut self, now: Instant) {
         self.last_activity = now;
         self.sent_since_received = false;
+        self.repeated_blocked = false;
     }
 
     pub(super) fn on_ack_eliciting_sent(&mut self, now: Instant) {
@@ -56,6 +65,7 @@ impl Connection {
             self.idle_deadline(),
             self.handshake_deadline(),
             self.keep_alive_deadline(),
+            self.blocked_deadline(),
             recovery.map(|(at, _)| at),
             self.space(SpaceId::Data).and_then(|space| space.acks.deadline()),
             self.deadlines.pacing,
@@ -92,6 +102,10 @@ impl Connection {
         if is_due(self.keep_alive_deadline(), now) {
             self.tell_expired(now, Timer::KeepAlive, None);
             self.ping();
+        }
+        if is_due(self.blocked_deadline(), now) {
+            self.deadlines.repeated_blocked = true;
+            self.streams.repeat_blocked();
         }
         if let Some(space) = self.space_mut(SpaceId::Data) {
             space.acks.on_deadline(now);
@@ -154,6 +168,22 @@ impl Connection {
             return None;
         }
         self.deadlines.last_activity.checked_add(interval)
+    }
+}
+
+impl Connection {
+    /// Half-way to the idle timeout the peer is told again what holds data back, if anything does:
+    /// that this side is silent is not for lack of data.
+    // req 9000-4.1-025
+    fn blocked_deadline(&self) -> Option<Instant> {
+        let period = self.idle_timeout()?;
+        if !self.state.is_confirmed()
+            || self.deadlines.sent_since_received
+            || self.deadlines.repeated_blocked
+        {
+            return None;
+        }
+        self.deadlines.last_activity.checked_add(period / 2)
     }
 }
 

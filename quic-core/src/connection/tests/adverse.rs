@@ -380,3 +380,24 @@ fn the_first_close_names_the_reason() {
     let reason = two.server.as_ref().unwrap().close_reason().unwrap().to_string();
     assert!(reason.contains("the first"), "{reason}");
 }
+
+// req-test 9000-4.1-025
+#[test]
+fn a_connection_on_which_only_flow_control_holds_data_back_is_not_idle() {
+    let mut storm = Storm::new(reliable);
+    storm.run_until("handshake", is_confirmed);
+    let id = storm.two.client.streams().open(Dir::Uni).unwrap();
+    storm.two.client.streams().write(id, vec![0; 4 << 20].into()).unwrap();
+    let end = storm.two.now + Duration::from_secs(120);
+    storm.run_until("two minutes without a reader", |two| two.now > end);
+    assert!(!storm.two.client.is_closed() && !storm.two.server.unwrap().is_closed());
+}
+
+#[test]
+fn a_connection_with_nothing_to_send_is_idle() {
+    let mut storm = Storm::new(reliable);
+    storm.run_until("handshake", is_confirmed);
+    let end = storm.two.now + Duration::from_secs(40);
+    storm.run_until("idle timeout", |two| two.client.is_closed());
+    assert!(storm.two.now < end);
+}
