@@ -115,6 +115,7 @@ impl RecvBody {
         }
     }
 
+    // req 9114-4.1.1-047
     fn fail(&mut self, error: &BodyError) {
         self.state = State::Failed(error.clone());
         self.watchdog = None;

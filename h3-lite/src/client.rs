@@ -113,6 +113,7 @@ impl Client {
     /// # Cancel safety
     ///
     /// Dropping the future cancels the request (`H3_REQUEST_CANCELLED`).
+    // req 9114-3.3-013
     pub async fn send<B>(&self, request: Request<B>) -> Result<Response<RecvBody>, RequestError>
     where
         B: Body<Data: Send, Error: Into<BoxError>> + Send + 'static,
@@ -399,5 +400,19 @@ impl Drop for Reading {
         if let Some(upload) = self.upload.take() {
             upload.abort();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // req-test 9114-8.1-207
+    #[test]
+    fn a_client_that_is_done_says_so_with_a_reserved_code_now_and_then() {
+        let codes: Vec<_> = (0..16).map(done).collect();
+        let strange: Vec<_> = codes.iter().filter(|code| **code != Code::NO_ERROR).collect();
+        assert_eq!(strange.len(), 1);
+        assert_eq!(Code::from_peer(strange[0].value()), Code::NO_ERROR);
     }
 }

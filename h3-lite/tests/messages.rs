@@ -49,6 +49,20 @@ async fn a_get_is_answered() {
     .await;
 }
 
+// req-test 9114-3.3-013
+#[tokio::test]
+async fn one_connection_carries_requests_for_several_authorities() {
+    within_limits(async {
+        let pair = Pair::new(service_fn(describe)).await;
+        for authority in ["localhost", "other.example:444"] {
+            let request = Request::get(format!("https://{authority}/")).body(Empty::<Bytes>::new());
+            let response = pair.client.send(request.unwrap()).await.unwrap();
+            assert_eq!(read(response.into_body()).await, format!("GET https://{authority}/"));
+        }
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn a_status_of_the_handler_arrives() {
     within_limits(async {

@@ -20,7 +20,7 @@ async fn empty(_: Request<RecvBody>) -> Result<Response<Empty<Bytes>>, Infallibl
     Ok(Response::new(Empty::new()))
 }
 
-// req-test 9114-5.2-111, 9114-5.2-116, 9114-3.3-019
+// req-test 9114-5.2-111, 9114-5.2-115, 9114-5.2-116, 9114-3.3-019
 #[tokio::test]
 async fn a_shutdown_answers_what_was_accepted_and_takes_nothing_new() {
     within_limits(async {
@@ -153,7 +153,7 @@ async fn after_goaway_a_client_sends_nothing_and_says_so() {
     .await;
 }
 
-// req-test 9114-5.2-110
+// req-test 9114-5.2-106
 #[tokio::test]
 async fn goaway_leaves_requests_below_its_identifier_alone() {
     within_limits(async {
@@ -177,7 +177,7 @@ async fn goaway_leaves_requests_below_its_identifier_alone() {
     .await;
 }
 
-// req-test 9114-4.1.1-040
+// req-test 9114-4.1.1-040, 9114-4.1.1-048, 9114-5.2-110
 #[tokio::test]
 async fn a_request_that_the_server_rejects_may_be_sent_again() {
     within_limits(async {

@@ -71,7 +71,7 @@ impl<S: Handler> Connection<S> {
 
     /// A first GOAWAY stops the client without refusing what is on its way; the second, a round
     /// trip later, says what was accepted. Then all that was accepted is served to its end.
-    // req 9114-5.2-111, 9114-5.2-116, 9114-3.3-019
+    // req 9114-5.2-105, 9114-5.2-111, 9114-5.2-115, 9114-5.2-116, 9114-3.3-019
     async fn shut_down_after(
         &mut self,
         control: &mut Control,
@@ -88,6 +88,8 @@ impl<S: Handler> Connection<S> {
         self.drain(control).await
     }
 
+    /// Nothing here keeps an idle connection open.
+    // req 9114-5.1-104, 9114-5.2-110
     async fn accept_until(
         &mut self,
         control: &Control,
