@@ -115,7 +115,11 @@ impl<F: FnMut(Side, u64, &[u8]) -> Fate> Storm<F> {
             if done(&mut self.two) {
                 return;
             }
-            assert!(self.step(), "{what}: nothing left to do");
+            if !self.step() {
+                let client = self.two.client.close_reason();
+                let server = self.two.server.as_ref().and_then(Connection::close_reason);
+                panic!("{what}: both are gone, {client:?} and {server:?}");
+            }
         }
         panic!("{what}: spins");
     }
@@ -405,4 +409,120 @@ fn a_connection_with_nothing_to_send_is_idle() {
     let end = storm.two.now + Duration::from_secs(40);
     storm.run_until("idle timeout", |two| two.client.is_closed());
     assert!(storm.two.now < end);
+}
+
+#[test]
+fn a_close_at_any_moment_ends_both_sides() {
+    for side in [Side::Client, Side::Server] {
+        for steps in 0..30 {
+            let mut storm = Storm::new(reliable);
+            let mut transfer = Transfer::default();
+            for _ in 0..steps {
+                if let Some(server) = &mut storm.two.server {
+                    transfer.drive(&mut storm.two.client, server, 1 << 20);
+                }
+                storm.step();
+            }
+            let now = storm.two.now;
+            let closing = match side {
+                Side::Client => Some(&mut storm.two.client),
+                Side::Server => storm.two.server.as_mut(),
+            };
+            let Some(closing) = closing else { continue };
+            closing.close(now, 7u32.into(), Bytes::from(vec![b'x'; 3000]));
+            storm.run_until(&format!("{side:?} closes after {steps} steps"), |two| {
+                let server = two.server.as_ref();
+                two.client.is_drained() && server.is_none_or(Connection::is_drained)
+            });
+            let other = match side {
+                Side::Client => storm.two.server.as_ref(),
+                Side::Server => Some(&storm.two.client),
+            };
+            if let Some(other) = other {
+                let reason = other.close_reason().unwrap().to_string();
+                assert!(!reason.contains("timed out"), "{side:?} after {steps} steps: {reason}");
+            }
+        }
+    }
+}
+
+/// Opens, writes, reads, finishes, resets, stops and releases streams at random.
+fn fumble(rng: &mut Rng, ids: &mut Vec<crate::wire::StreamId>, connection: &mut Connection) {
+    let streams = connection.streams();
+    while streams.poll_event().is_some() {}
+    for dir in Dir::ALL {
+        if rng.range(0..8) == 0 {
+            ids.extend(streams.open(dir));
+        }
+        ids.extend(std::iter::from_fn(|| streams.accept(dir)));
+    }
+    for at in (0..ids.len()).rev() {
+        let id = ids[at];
+        match rng.range(0..40) {
+            0 => streams.reset(id, 1u32.into()),
+            1 => streams.stop(id, 2u32.into()),
+            2 => drop(streams.finish(id)),
+            3 => {
+                streams.release(id);
+                ids.swap_remove(at);
+            }
+            4..12 => drop(streams.write(id, vec![7; rng.range(0..40_000) as usize].into())),
+            12..30 => {
+                while let Ok(Read::Chunk(chunk)) = streams.read(id) {
+                    streams.release_credit(id, chunk.len() as u64);
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+#[test]
+fn streams_used_at_random_over_bad_networks_give_everything_back() {
+    for seed in 0..40u8 {
+        let mut network = Rng::from_seed([seed; 32]);
+        let mut rng = Rng::from_seed([seed + 100; 32]);
+        let loss = network.range(0..15);
+        let mut storm = Storm::new(|_, _, _: &[u8]| {
+            let delay = DELAY + Duration::from_micros(network.range(0..20_000));
+            match network.range(0..100) {
+                n if n < loss => Fate::Lost,
+                n if n < loss + 5 => Fate::Repeated(delay, delay * 2),
+                _ => Fate::Arrives(delay),
+            }
+        });
+        storm.run_until("handshake", is_confirmed);
+        let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+        let mut rounds = 0;
+        storm.run_until(&format!("seed {seed}"), |two| {
+            fumble(&mut rng, &mut ours, &mut two.client);
+            fumble(&mut rng, &mut theirs, two.server.as_mut().unwrap());
+            // Also when all streams happen to be over.
+            two.client.ping();
+            rounds += 1;
+            rounds > 400
+        });
+        storm.run_until(&format!("seed {seed}, tidying up"), |two| {
+            let server = two.server.as_mut().unwrap();
+            let mut tidy = true;
+            for (connection, ids) in [(&mut two.client, &mut ours), (server, &mut theirs)] {
+                assert!(!connection.is_closed(), "{seed}: {:?}", connection.close_reason());
+                let streams = connection.streams();
+                for dir in Dir::ALL {
+                    ids.extend(std::iter::from_fn(|| streams.accept(dir)));
+                }
+                ids.drain(..).for_each(|id| streams.release(id));
+                let audit = streams.audit();
+                tidy &= audit.streams == 0
+                    && audit.peer_streams_uncredited == [0, 0]
+                    && audit.send_buffered == 0
+                    && audit.receive_memory == 0
+                    && audit.data_received == audit.data_returned;
+            }
+            tidy
+        });
+        let sent = storm.two.client.streams().audit().data_sent;
+        let received = storm.two.server.as_mut().unwrap().streams().audit().data_received;
+        assert_eq!(sent, received, "seed {seed}");
+    }
 }
