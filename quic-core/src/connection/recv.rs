@@ -11,7 +11,7 @@ use crate::error::Discard;
 use crate::observe::Event;
 use crate::path::{DatagramMeta, Ecn, Retention};
 use crate::wire::SpaceId;
-use crate::wire::header::{Header, PartialHeader};
+use crate::wire::header::{FirstByte, Header, PartialHeader};
 use crate::wire::{ConnectionId, PacketNumber, PacketType, ResetToken, Side};
 
 /// Packets kept for which keys may still come, and their bytes; more are dropped and sent again by
@@ -260,11 +260,20 @@ impl Connection {
         if self.undecryptable.is_empty() {
             return;
         }
-        let data_ready = self.keys.can_open(SpaceId::Data);
-        if !data_ready && !self.keys.can_open(SpaceId::Handshake) {
+        let has_data_keys = self.keys.can_open(SpaceId::Data);
+        let has_handshake_keys = self.keys.can_open(SpaceId::Handshake);
+        let is_ready = |packet: &[u8]| match packet.first() {
+            Some(first) if FirstByte(*first).is_long() => has_handshake_keys,
+            _ => has_data_keys,
+        };
+        if !self.undecryptable.iter().any(|(_, packet)| is_ready(packet)) {
             return;
         }
-        for (meta, packet) in std::mem::take(&mut self.undecryptable) {
+        let kept = std::mem::take(&mut self.undecryptable);
+        let (ready, waiting): (Undecryptable, Undecryptable) =
+            kept.into_iter().partition(|(_, packet)| is_ready(packet));
+        self.undecryptable = waiting;
+        for (meta, packet) in ready {
             self.recv_datagram(now, &meta, packet, Retention::Copy);
         }
     }
