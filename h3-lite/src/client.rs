@@ -113,7 +113,7 @@ impl Client {
     /// # Cancel safety
     ///
     /// Dropping the future cancels the request (`H3_REQUEST_CANCELLED`).
-    // req 9114-3.3-013
+    // req 9114-3.3-013, 9114-7.2.4.2-175
     pub async fn send<B>(&self, request: Request<B>) -> Result<Response<RecvBody>, RequestError>
     where
         B: Body<Data: Send, Error: Into<BoxError>> + Send + 'static,

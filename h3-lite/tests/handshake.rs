@@ -6,7 +6,7 @@ use quic_tokio::{ClientConfig, Endpoint, TransportConfig};
 use rustls::RootCertStore;
 use support::{Net, within_limits};
 
-// req-test 9114-6.1-119, 9114-6.1-120, 9114-6.2-122, 9114-6.2-123
+// req-test 9114-6.1-119, 9114-6.1-120, 9114-6.2-122, 9114-6.2-123, 9114-6.2.1-137
 #[test]
 fn the_default_transport_has_room_for_http3() {
     let parameters = TransportConfig::default().transport_parameters();

@@ -153,7 +153,7 @@ async fn interim_responses_come_before_the_final_one() {
     .await;
 }
 
-// req-test 9114-4.1-028, 9114-4.1-029, 9114-4.1.1-043
+// req-test 9114-4.1-028, 9114-4.1-029, 9114-4.1.1-043, 9114-7.2.4.2-175
 #[tokio::test]
 async fn a_request_is_finished_before_its_response_and_cancelled_by_dropping_it() {
     within_limits(async {

@@ -10,7 +10,9 @@ use bytes::Bytes;
 use h3_lite::{Client, Code, ConnectionError, RecvBody, RequestError, Server, service_fn};
 use http::{Request, Response};
 use http_body_util::{Empty, Full};
-use support::{Net, Pair, RawServer, close_code, code, get, noise, post, read, within_limits};
+use support::{
+    Net, Pair, RawClient, RawServer, close_code, code, get, noise, post, read, within_limits,
+};
 use tokio::sync::{Notify, mpsc};
 
 /// The type of a control stream, empty SETTINGS.
@@ -221,6 +223,26 @@ async fn a_client_that_closes_tells_the_server_that_nothing_is_wrong() {
         let raw = RawServer::new().await;
         raw.client.close();
         assert_eq!(close_code(&raw.quic).await, (Code::NO_ERROR, String::new()));
+    })
+    .await;
+}
+
+// req-test 9114-5.2-105, 9114-5.2-111, 9114-5.2-116, 9114-4.1.1-040
+#[tokio::test]
+async fn goaway_comes_as_a_notice_first_and_then_with_the_first_request_that_is_not_taken() {
+    within_limits(async {
+        let raw = RawClient::new(service_fn(empty)).await;
+        let mut control = raw.quic.accept_uni().await.unwrap();
+        raw.shutdown.start();
+        let mut said = Vec::new();
+        while let Ok(Some(chunk)) = control.read_chunk().await {
+            said.extend_from_slice(&chunk);
+        }
+        // The largest request stream there can be, then none at all.
+        let goaways = b"\x07\x08\xff\xff\xff\xff\xff\xff\xff\xfc\x07\x01\x00";
+        assert!(said.ends_with(goaways), "{said:02x?}");
+        assert_eq!(close_code(&raw.quic).await, (Code::NO_ERROR, String::new()));
+        raw.server.await.unwrap().unwrap();
     })
     .await;
 }

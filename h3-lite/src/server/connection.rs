@@ -160,15 +160,17 @@ impl<S: Handler> Connection<S> {
     }
 }
 
-/// Waits until the client has all responses, but not for longer than it may take nothing of one.
+/// Waits until the client has all responses and the last GOAWAY, but not for longer than it may take
+/// nothing of a response.
 async fn delivered(shared: &Shared, patience: Option<Duration>) {
     let all = async {
         loop {
+            let round_trip = shared.quic.stats().await.path.smoothed_rtt;
+            tokio::time::sleep(round_trip.clamp(LEAST_NOTICE, MOST_NOTICE)).await;
             let stats = shared.quic.stats().await;
-            if stats.peer_streams_open == 0 {
+            if stats.peer_streams_open == 0 && stats.path.bytes_in_flight == 0 {
                 return;
             }
-            tokio::time::sleep(stats.path.smoothed_rtt.clamp(LEAST_NOTICE, MOST_NOTICE)).await;
         }
     };
     match patience {

@@ -78,6 +78,7 @@ impl Pair {
 pub struct RawClient {
     pub quic: Connection,
     pub server: Serving,
+    pub shutdown: Shutdown,
     net: Net,
 }
 
@@ -89,8 +90,9 @@ impl RawClient {
     pub async fn with_config<S: Handler>(service: S, config: server::Config) -> Self {
         let net = Net::new();
         let (quic, server) = net.connect().await;
-        let server = serve(server, service, config, Shutdown::new());
-        Self { quic, server, net }
+        let shutdown = Shutdown::new();
+        let server = serve(server, service, config, shutdown.clone());
+        Self { quic, server, shutdown, net }
     }
 }
 

@@ -84,7 +84,7 @@ pub struct StreamConfig {
 
 impl Default for StreamConfig {
     /// Enough for HTTP/3, too (RFC 9114 sections 6.1 and 6.2).
-    // req 9114-6.1-119, 9114-6.1-120, 9114-6.2-123
+    // req 9114-6.1-119, 9114-6.1-120, 9114-6.2-123, 9114-6.2.1-137
     fn default() -> Self {
         const MIB: u64 = 1 << 20;
         Self {
