@@ -30,7 +30,7 @@ pub struct Config {
     /// The largest header or trailer section that is taken.
     pub limits: SectionLimits,
     /// How long the body of a response may make no progress while it is waited for, before it fails
-    /// with [`BodyError::TimedOut`](crate::BodyError::TimedOut); what is measured is between this
+    /// with [`BodyError::TimedOut`]; what is measured is between this
     /// time and twice as much. `None`, the default, is for ever.
     pub progress_timeout: Option<Duration>,
     /// How long the body of a request with `Expect: 100-continue` is held back if the server does
