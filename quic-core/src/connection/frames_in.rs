@@ -61,7 +61,7 @@ impl Connection {
             Frame::DataBlocked(blocked) => self.streams.on_data_blocked(blocked),
             Frame::StreamDataBlocked(blocked) => self.streams.on_stream_data_blocked(blocked),
             Frame::StreamsBlocked(blocked) => self.streams.on_streams_blocked(blocked),
-            Frame::NewConnectionId(new) => self.on_new_connection_id(new),
+            Frame::NewConnectionId(new) => self.on_new_connection_id(now, new),
             Frame::RetireConnectionId(retire) => self.on_retire_connection_id(packet, retire),
             // req 9000-8.2.1-158, 9000-8.2.2-161
             Frame::PathChallenge(challenge) => {
@@ -85,7 +85,12 @@ impl Connection {
 }
 
 impl Connection {
-    fn on_new_connection_id(&mut self, frame: &NewConnectionId) -> Result<(), TransportError> {
+    fn on_new_connection_id(
+        &mut self,
+        now: Instant,
+        frame: &NewConnectionId,
+    ) -> Result<(), TransportError> {
+        let old = self.remote_ids.active();
         let Some(switched) = self.remote_ids.on_new(frame)? else { return Ok(()) };
         if let Some(token) = switched.old_token {
             self.routes.push_back(RouteChange::PeerResetTokenRetired(token));
@@ -93,6 +98,7 @@ impl Connection {
         if let Some(token) = switched.new_token {
             self.routes.push_back(RouteChange::PeerResetToken(token));
         }
+        self.tell_remote_id(now, old);
         Ok(())
     }
 

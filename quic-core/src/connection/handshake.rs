@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::{Connection, ConnectionEvent, RouteChange};
 use crate::crypto::KeyChange;
 use crate::error::{ConnectionError, Discard, TransportError, Violation};
-use crate::observe::Event;
+use crate::observe::{Event, Initiator};
 use crate::wire::frame;
 use crate::wire::header::Versions;
 use crate::wire::transport_params::HandshakeConnectionIds;
@@ -203,10 +203,8 @@ impl Connection {
         let Some(bytes) = self.session.peer_params() else { return Ok(()) };
         let params = TransportParameters::decode(bytes, !self.side)?;
         params.authenticate(self.handshake_ids())?;
-        self.observers.emit(now, || Event::ParametersSet {
-            initiator: crate::observe::Initiator::Remote,
-            params: &params,
-        });
+        self.observers
+            .emit(now, || Event::ParametersSet { initiator: Initiator::Remote, params: &params });
         self.streams.set_peer_params(&params);
         self.local_ids.set_peer_limit(params.active_connection_id_limit);
         self.path.recovery.on_peer_max_udp_payload_size(params.max_udp_payload_size);
@@ -238,7 +236,13 @@ impl Connection {
         }
         self.state.on_handshake_complete();
         self.keys.on_handshake_complete();
-        self.observers.emit(now, || Event::HandshakeComplete { alpn: self.session.alpn() });
+        let alpn = self.session.alpn();
+        self.observers.emit(now, || Event::AlpnInformation {
+            client: &[],
+            server: &[],
+            chosen: alpn,
+        });
+        self.observers.emit(now, || Event::HandshakeComplete { alpn });
         self.events.push_back(ConnectionEvent::Connected);
         if self.side == Side::Server {
             // req 9001-4.1.2-003, 9000-19.20-479
@@ -271,11 +275,20 @@ impl Connection {
 
     /// The first Initial packet of the peer that could be opened.
     // req 9000-7.2-088, 9000-7.2-089
-    pub(super) fn on_first_initial(&mut self, scid: ConnectionId) {
+    pub(super) fn on_first_initial(&mut self, now: Instant, scid: ConnectionId) {
         if self.handshake.peer_initial_scid.is_none() {
             self.handshake.peer_initial_scid = Some(scid);
+            let old = self.remote_ids.active();
             self.remote_ids.set_initial(scid);
+            self.tell_remote_id(now, old);
         }
+    }
+
+    /// Packets go to another connection ID than `old` from now on.
+    pub(super) fn tell_remote_id(&mut self, now: Instant, old: ConnectionId) {
+        let new = self.remote_ids.active();
+        let initiator = Initiator::Remote;
+        self.observers.emit(now, || Event::ConnectionIdUpdated { initiator, old: Some(old), new });
     }
 
     /// A Version Negotiation packet: the server does not speak our version. Returns what to book

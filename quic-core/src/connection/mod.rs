@@ -50,11 +50,11 @@ use crate::cid::{LocalIds, RemoteIds};
 use crate::config::TransportConfig;
 use crate::crypto::{Keyring, Session};
 use crate::error::ConnectionError;
-use crate::observe::Observers;
+use crate::observe::{Event, Observers};
 use crate::path::Path;
 use crate::recovery::{AckOutcome, Recovery};
 use crate::space::PacketSpace;
-use crate::stream::Streams;
+use crate::stream::{StateChange, Streams};
 use crate::util::rng::Rng;
 use crate::wire::{ConnectionId, ResetToken, Side, SpaceId, Version};
 
@@ -110,6 +110,14 @@ pub struct Connection {
 }
 
 impl Connection {
+    /// Tells who listens what streams went through since the last time.
+    fn tell_stream_states(&mut self, now: Instant) {
+        while let Some(StateChange { id, half, new }) = self.streams.take_state_change() {
+            let event = Event::StreamStateUpdated { stream_id: id, half, new };
+            self.observers.emit(now, || event);
+        }
+    }
+
     fn space(&self, id: SpaceId) -> Option<&PacketSpace> {
         self.spaces[id.index()].as_ref()
     }
@@ -125,7 +133,7 @@ impl Connection {
         }
         self.keys.discard(id);
         self.recovery.discard_space(now, id, &mut self.path.recovery);
-        self.observers.emit(now, || crate::observe::Event::KeyDiscarded { space: id });
+        self.observers.emit(now, || Event::KeyDiscarded { space: id });
     }
 }
 

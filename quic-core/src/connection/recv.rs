@@ -93,6 +93,7 @@ impl Connection {
         self.path.on_datagram_received(datagram.len());
         self.recv_datagram(now, meta, datagram, retention);
         self.retry_undecryptable(now);
+        self.tell_stream_states(now);
     }
 
     /// Takes the coalesced packets apart (RFC 9000 section 12.2).
@@ -287,7 +288,7 @@ impl Connection {
         len: usize,
     ) {
         match opened.space {
-            SpaceId::Initial => self.on_first_initial(header.scid),
+            SpaceId::Initial => self.on_first_initial(now, header.scid),
             SpaceId::Handshake if self.side == Side::Server => {
                 // req 9001-4.9.1-031
                 self.path.on_address_validated();

@@ -64,6 +64,7 @@ impl Connection {
         buf: &mut Vec<u8>,
         max_datagrams: usize,
     ) -> Option<Transmit> {
+        self.tell_stream_states(now);
         self.path.begin_train();
         let transmit = match self.state {
             // req 9000-10.2.2-234, 9000-10.2.2-236

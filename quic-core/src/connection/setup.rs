@@ -151,6 +151,17 @@ impl Connection {
             local_cid,
             remote_cid,
         });
+        self.observers.emit(now, || Event::PathAssigned { path: 0, local: None, remote });
+        let version = [self.version];
+        let (client, server) = match self.side {
+            Side::Client => (&version[..], &[][..]),
+            Side::Server => (&[][..], &version[..]),
+        };
+        let chosen = Some(self.version);
+        self.observers.emit(now, || Event::VersionInformation { client, server, chosen });
+        if self.observers.is_enabled() {
+            self.streams.trace_states();
+        }
         let recovery = &self.path.recovery;
         self.observers.emit(now, || Event::RecoveryParametersSet {
             congestion: recovery.congestion().name(),

@@ -87,11 +87,6 @@ pub enum Event<'a> {
         /// The address of the peer.
         remote: SocketAddr,
     },
-    /// The value of the latency spin bit that this side sends changed.
-    SpinBitUpdated {
-        /// The new value.
-        state: bool,
-    },
     /// The largest datagram that the path is known to carry changed.
     MtuUpdated {
         /// UDP payload bytes.
@@ -205,22 +200,6 @@ pub enum Event<'a> {
     PersistentCongestion,
 
     // ------------------------------------------------------------------------------------ timers
-    /// A timer was set, or set anew.
-    TimerSet {
-        /// Which.
-        timer: Timer,
-        /// The space it is for, if it is for one.
-        space: Option<SpaceId>,
-        /// How long from now.
-        delay: Duration,
-    },
-    /// A timer was set and is not any more.
-    TimerCancelled {
-        /// Which.
-        timer: Timer,
-        /// The space it was for, if it was for one.
-        space: Option<SpaceId>,
-    },
     /// A timer went off.
     TimerExpired {
         /// Which.

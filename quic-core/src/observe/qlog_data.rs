@@ -87,7 +87,6 @@ fn write_data(side: Side, event: &Event<'_>, data: &mut Object<'_>) {
             write_endpoint(&mut data.object("tuple_remote"), Some(*remote), None);
             write_endpoint(&mut data.object("tuple_local"), *local, None);
         }
-        Event::SpinBitUpdated { state } => data.boolean("state", *state),
         Event::MtuUpdated { mtu } => data.number("new", u64::from(*mtu)),
         Event::EcnChanged { change } => data.text(
             "new",
@@ -165,11 +164,6 @@ fn write_data(side: Side, event: &Event<'_>, data: &mut Object<'_>) {
             data.text("new", "slow_start");
             data.text("trigger", "persistent_congestion");
         }
-        Event::TimerSet { timer, space, delay } => {
-            write_timer(data, *timer, *space, "set");
-            data.millis("delta", *delay);
-        }
-        Event::TimerCancelled { timer, space } => write_timer(data, *timer, *space, "cancelled"),
         Event::TimerExpired { timer, space } => write_timer(data, *timer, *space, "expired"),
         Event::KeyInstalled { .. } | Event::KeyUpdated { .. } | Event::KeyDiscarded { .. } => {
             debug_assert!(false, "{side} writes keys as one record for each direction");

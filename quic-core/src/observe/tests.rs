@@ -128,7 +128,6 @@ fn with_every_event(mut f: impl FnMut(&Event<'_>)) {
         f(&Event::ConnectionClosed { reason: &reason });
     }
     f(&Event::PathAssigned { path: 1, local: None, remote: addr6 });
-    f(&Event::SpinBitUpdated { state: true });
     f(&Event::MtuUpdated { mtu: 1400 });
     f(&Event::EcnChanged { change: EcnChange::Validated });
     f(&Event::EcnChanged { change: EcnChange::Failed });
@@ -189,9 +188,7 @@ fn with_every_event(mut f: impl FnMut(&Event<'_>)) {
         Timer::PathValidation,
         Timer::Close,
     ] {
-        let delay = Duration::from_micros(2500);
-        f(&Event::TimerSet { timer, space: Some(SpaceId::Data), delay });
-        f(&Event::TimerCancelled { timer, space: None });
+        f(&Event::TimerExpired { timer, space: Some(SpaceId::Data) });
         f(&Event::TimerExpired { timer, space: None });
     }
 }
@@ -241,7 +238,6 @@ const NAMES: &[&str] = &[
     "connection_started",
     "connection_closed",
     "connection_id_updated",
-    "spin_bit_updated",
     "connection_state_updated",
     "tuple_assigned",
     "mtu_updated",
@@ -282,7 +278,6 @@ fn required_fields(name: &str) -> &'static [&'static str] {
     match name {
         "connection_started" => &["local", "remote"],
         "connection_id_updated" => &["initiator"],
-        "spin_bit_updated" => &["state"],
         "tuple_assigned" => &["tuple_id"],
         "connection_state_updated"
         | "mtu_updated"
@@ -340,13 +335,13 @@ fn a_recorder_forgets_the_oldest() {
     let mut server = client.labelled("server");
     for mtu in 1..=3 {
         client.on_event(start, &Event::MtuUpdated { mtu });
-        server.on_event(start, &Event::SpinBitUpdated { state: true });
+        server.on_event(start, &Event::HandshakeConfirmed);
     }
     let text = client.to_string();
     assert!(text.starts_with("(4 earlier events forgotten)\n"), "{text}");
     assert_eq!(client.lines().len(), 2);
     assert!(text.contains("client mtu_updated") && text.contains("mtu=3"), "{text}");
-    assert!(text.contains("server spin_bit_updated"), "{text}");
+    assert!(text.contains("server connection_state_updated"), "{text}");
 }
 
 #[test]
@@ -701,14 +696,14 @@ fn tracing_hears_every_event_in_the_span_of_the_connection() {
     let collector = Collector::default();
     ::tracing::subscriber::with_default(collector.clone(), || {
         let mut observer = TracingObserver::new(&info(Side::Client));
-        observer.on_event(Instant::now(), &Event::SpinBitUpdated { state: true });
+        observer.on_event(Instant::now(), &Event::HandshakeConfirmed);
         observer.on_event(Instant::now(), &Event::DatagramReceived { len: 9 });
     });
     assert_eq!(
         *collector.0.lock().unwrap(),
         [
             "span quic side=client odcid=abcd",
-            "DEBUG message=spin=true name=\"spin_bit_updated\"",
+            "DEBUG message=handshake confirmed name=\"connection_state_updated\"",
             "TRACE message=len=9 name=\"udp_datagrams_received\"",
         ]
     );

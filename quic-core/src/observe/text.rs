@@ -21,7 +21,6 @@ impl Event<'_> {
             Self::ConnectionClosed { .. } => "connection_closed",
             Self::ConnectionIdUpdated { .. } => "connection_id_updated",
             Self::PathAssigned { .. } => "tuple_assigned",
-            Self::SpinBitUpdated { .. } => "spin_bit_updated",
             Self::MtuUpdated { .. } => "mtu_updated",
             Self::EcnChanged { .. } => "ecn_state_updated",
             Self::DatagramsSent { .. } => "udp_datagrams_sent",
@@ -40,9 +39,7 @@ impl Event<'_> {
             Self::CongestionStateUpdated { .. }
             | Self::CongestionEvent { .. }
             | Self::PersistentCongestion => "congestion_state_updated",
-            Self::TimerSet { .. } | Self::TimerCancelled { .. } | Self::TimerExpired { .. } => {
-                "timer_updated"
-            }
+            Self::TimerExpired { .. } => "timer_updated",
         }
     }
 
@@ -56,8 +53,6 @@ impl Event<'_> {
                 | Self::PacketReceived(_)
                 | Self::PacketsAcked { .. }
                 | Self::MetricsUpdated(_)
-                | Self::TimerSet { .. }
-                | Self::TimerCancelled { .. }
                 | Self::TimerExpired { .. }
         )
     }
@@ -93,7 +88,6 @@ impl fmt::Display for Event<'_> {
                 write!(f, "{initiator:?} {old:?} -> {new}")
             }
             Self::PathAssigned { path, remote, .. } => write!(f, "path={path} remote={remote}"),
-            Self::SpinBitUpdated { state } => write!(f, "spin={state}"),
             Self::MtuUpdated { mtu } => write!(f, "mtu={mtu}"),
             Self::EcnChanged { change: EcnChange::Validated } => f.write_str("ECN works"),
             Self::EcnChanged { change: EcnChange::Failed } => f.write_str("ECN does not work"),
@@ -125,10 +119,6 @@ impl fmt::Display for Event<'_> {
             Self::CongestionEvent { cause: CongestionCause::Loss } => f.write_str("loss"),
             Self::CongestionEvent { cause: CongestionCause::Ecn } => f.write_str("ECN"),
             Self::PersistentCongestion => f.write_str("persistent congestion"),
-            Self::TimerSet { timer, space, delay } => {
-                write!(f, "{timer:?} {space:?} set for {delay:?}")
-            }
-            Self::TimerCancelled { timer, space } => write!(f, "{timer:?} {space:?} cancelled"),
             Self::TimerExpired { timer, space } => write!(f, "{timer:?} {space:?} expired"),
         }
     }

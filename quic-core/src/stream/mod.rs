@@ -36,12 +36,16 @@ mod recv;
 mod scheduler;
 mod send;
 mod table;
+mod trace;
 
 pub use event::StreamEvent;
 pub use ledger::SentStreamFrame;
 pub use recv::{Read, ReadError, RecvStream};
 pub use scheduler::{Demand, Priority};
 pub use send::{SendOutcome, SendProgress, SendStream, SentData, StopEffect, WriteError};
+pub use trace::StateChange;
+
+use std::collections::VecDeque;
 
 use self::event::Events;
 use self::flow::{ReceiveCredit, SendCredit};
@@ -138,6 +142,8 @@ pub struct Streams {
     send_buffered: u64,
     /// Memory that received data takes on all streams.
     receive_memory: usize,
+    /// Changes of state that nobody took yet; `None` if nobody listens.
+    state_changes: Option<VecDeque<StateChange>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -174,6 +180,7 @@ impl Streams {
             waiting_writers: Queues::default(),
             send_buffered: 0,
             receive_memory: 0,
+            state_changes: None,
             config: config.clone(),
         }
     }
@@ -277,6 +284,7 @@ impl Streams {
     /// Brings the queues in line with a stream after something happened to it, and removes it if it
     /// is over.
     fn settle(&mut self, key: usize) {
+        self.note_states(key);
         let stream = &mut self.table[key];
         if stream.owner == Owner::Released && stream.is_closed() {
             return self.remove(key);

@@ -23,6 +23,7 @@ use super::delivery::Delivery;
 use super::flow::ReceiveCredit;
 use crate::buffer::{Assembler, Retention};
 use crate::error::Violation;
+use crate::observe::StreamState;
 use crate::wire::{ApplicationErrorCode, varint};
 
 /// The states of RFC 9000, figure 3.
@@ -335,6 +336,18 @@ impl RecvStream {
             State::Recv | State::SizeKnown => self.assembler.is_readable(),
             State::DataRecvd | State::ResetRecvd => true,
             State::DataRead | State::ResetRead => false,
+        }
+    }
+
+    /// The state, for who listens.
+    pub fn state(&self) -> StreamState {
+        match self.state {
+            State::Recv => StreamState::Receive,
+            State::SizeKnown => StreamState::SizeKnown,
+            State::DataRecvd => StreamState::DataReceived,
+            State::DataRead => StreamState::DataRead,
+            State::ResetRecvd => StreamState::ResetReceived,
+            State::ResetRead => StreamState::ResetRead,
         }
     }
 

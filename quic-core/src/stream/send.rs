@@ -18,6 +18,7 @@ use super::delivery::Delivery;
 use super::flow::SendCredit;
 use super::scheduler::Demand;
 use crate::buffer::SendBuffer;
+use crate::observe::StreamState;
 use crate::wire::frame::{ResetStream, StreamHeader};
 use crate::wire::{ApplicationErrorCode, StreamId, Writer};
 
@@ -417,6 +418,18 @@ impl SendStream {
     }
 
     // ---- questions
+
+    /// The state, for who listens.
+    pub fn state(&self) -> StreamState {
+        match self.state {
+            State::Ready => StreamState::Ready,
+            State::Send => StreamState::Send,
+            State::DataSent => StreamState::DataSent,
+            State::DataRecvd => StreamState::DataReceived,
+            State::ResetSent => StreamState::ResetSent,
+            State::ResetRecvd => StreamState::ResetReceived,
+        }
+    }
 
     /// True in the terminal states: the peer knows how the stream ended.
     pub fn is_closed(&self) -> bool {

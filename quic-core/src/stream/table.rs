@@ -17,6 +17,7 @@ use slab::Slab;
 use super::recv::RecvStream;
 use super::scheduler::Priority;
 use super::send::SendStream;
+use crate::observe::StreamState;
 use crate::util::{RangeSet, Rng};
 use crate::wire::{Dir, Side, StreamId};
 
@@ -31,6 +32,15 @@ pub(super) struct Stream {
     pub(super) writer: Writer,
     /// True while a `Readable` event waits for the application.
     pub(super) readable_queued: bool,
+    /// The states that were last told to who listens.
+    pub(super) told: Told,
+}
+
+/// The states of both halves, `None` where there is no such half or nothing was told.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Told {
+    pub(super) send: Option<StreamState>,
+    pub(super) recv: Option<StreamState>,
 }
 
 /// Whether the application knows the stream.
@@ -65,6 +75,7 @@ impl Stream {
             owner: Owner::App,
             writer: Writer::Content,
             readable_queued: false,
+            told: Told::default(),
         }
     }
 
