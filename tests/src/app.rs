@@ -22,7 +22,7 @@ static CONTENT: LazyLock<Bytes> = LazyLock::new(|| {
     (0..2 * PERIOD).map(|n| byte(n % PERIOD)).collect()
 });
 
-/// Up to `max` bytes, at most [`PERIOD`], of what `sender` sends on `id` from `offset` on.
+/// Up to `max` bytes, at most `PERIOD`, of what `sender` sends on `id` from `offset` on.
 pub fn content(id: StreamId, sender: Side, offset: u64, max: u64) -> Bytes {
     let shift = u64::from(id).wrapping_mul(7919) + sender as u64 * 31;
     let start = ((offset + shift) % PERIOD) as usize;

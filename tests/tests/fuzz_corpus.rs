@@ -4,8 +4,10 @@
 
 use std::path::{Path, PathBuf};
 
-/// Each folder of the corpus with the function that its target calls.
-const TARGETS: [(&str, fn(&[u8])); 10] = [
+/// A folder of the corpus, and the function that its target calls.
+type Target = (&'static str, fn(&[u8]));
+
+const TARGETS: [Target; 10] = [
     ("assembler", quic_core::fuzz::assembler),
     ("connection", |data| quic_core::fuzz::connection(std::time::Instant::now(), data)),
     ("frames", quic_core::fuzz::frames),

@@ -703,7 +703,7 @@ fn tracing_hears_every_event_in_the_span_of_the_connection() {
         *collector.0.lock().unwrap(),
         [
             "span quic side=client odcid=abcd",
-            "DEBUG message=handshake confirmed name=\"connection_state_updated\"",
+            "DEBUG message=HandshakeConfirmed name=\"connection_state_updated\"",
             "TRACE message=len=9 name=\"udp_datagrams_received\"",
         ]
     );

@@ -278,7 +278,9 @@ impl Streams {
         let recv = id
             .is_receivable_by(self.side)
             .then(|| RecvStream::new(window, self.config.max_stream_window));
-        self.table.insert(Stream::new(id, send, recv))
+        let key = self.table.insert(Stream::new(id, send, recv));
+        self.note_states(key);
+        key
     }
 
     /// Brings the queues in line with a stream after something happened to it, and removes it if it

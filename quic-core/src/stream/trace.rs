@@ -48,3 +48,35 @@ impl Streams {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stream::StreamConfig;
+    use crate::util::Rng;
+    use crate::wire::{Dir, Side};
+
+    #[test]
+    fn each_state_is_noted_once_and_only_if_somebody_listens() {
+        for listens in [true, false] {
+            let mut rng = Rng::from_seed([1; 32]);
+            let mut streams = Streams::new(Side::Client, &StreamConfig::default(), &mut rng);
+            if listens {
+                streams.trace_states();
+            }
+            let params = crate::wire::TransportParameters {
+                initial_max_streams_uni: 1,
+                ..Default::default()
+            };
+            streams.set_peer_params(&params);
+            let id = streams.open(Dir::Uni).expect("one is allowed");
+            streams.reset(id, 7u32.into());
+            streams.reset(id, 8u32.into());
+            let noted: Vec<_> = std::iter::from_fn(|| streams.take_state_change()).collect();
+            let half = StreamHalf::Sending;
+            let states = [StreamState::Ready, StreamState::ResetSent];
+            let expected = states.map(|new| StateChange { id, half, new });
+            assert_eq!(noted, if listens { &expected[..] } else { &[] });
+        }
+    }
+}
