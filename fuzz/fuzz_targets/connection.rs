@@ -2,4 +2,7 @@
 #![forbid(unsafe_code)]
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| quic_core::fuzz::connection(std::time::Instant::now(), data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| quic_core::fuzz::connection(
+    std::time::Instant::now(),
+    data
+));
