@@ -20,6 +20,7 @@
 //! * [`congestion`] decides how many bytes may be in flight, and spreads them over the round trip.
 //! * [`recovery`] remembers sent packets and finds out what became of them.
 //! * [`stream`] is all streams of a connection: their states, data, flow control and turns.
+//! * [`link`] is what a driver does between `shared` and `stream`.
 //! * [`cid`] is the connection IDs that each side has issued, until they are given back.
 //! * `space` is what was received in each packet number space, and its CRYPTO stream.
 //! * [`path`] is what belongs to one network path, and the border types of a datagram.
@@ -48,6 +49,8 @@ pub mod congestion;
 pub mod recovery;
 
 pub mod stream;
+
+pub mod link;
 
 mod space;
 

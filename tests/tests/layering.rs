@@ -17,7 +17,7 @@ const LAYERS: [&[&str]; 12] = [
     &["crypto", "congestion"],
     &["recovery"],
     &["stream", "cid", "path"],
-    &["space"],
+    &["space", "link"],
     &["config"],
     &["connection"],
     &["endpoint"],

@@ -15,7 +15,7 @@ mod connection_cell;
 mod ready;
 mod recv_cell;
 mod send_cell;
-mod sync;
+pub(crate) mod sync;
 mod wakes;
 
 #[cfg(all(test, not(loom)))]

@@ -4,19 +4,15 @@
 //! |---|---|
 //! | `inbound`, `outbound` | datagrams between the socket and the core, in batches |
 //! | `link` | one connection: its cell on one side, the core on the other |
-//! | `stream` | the same for one stream |
-//! | `grants` | how much applications may write ahead |
 //!
 //! There is nothing else that runs: no task, channel or lock per connection. A round takes in a
 //! batch of datagrams, then what application tasks have left in their cells, then what is due; it
 //! hands news to the cells, sends, and wakes each task once. After a few rounds others get the
 //! thread, whatever is left to do.
 
-mod grants;
 mod inbound;
 mod link;
 mod outbound;
-mod stream;
 
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -29,6 +25,7 @@ use quic_core::endpoint::{
     AcceptError, ConnectError as BeginError, ConnectionHandle, Endpoint as Core, EndpointEvent,
     IncomingId,
 };
+use quic_core::link::{FIRST_GRANT, Scratch};
 use quic_core::shared::{ConnectionCell, Ready};
 use quic_core::util::Rng;
 use quic_core::wire::Side;
@@ -41,9 +38,8 @@ use crate::connection::{ConnectionRef, ConnectionShared, Keeper};
 use crate::endpoint::{Arrival, Command, EndpointShared, Reply};
 use crate::observers::Observing;
 use crate::udp::Udp;
-use grants::Grants;
 use inbound::{Inbound, Received};
-use link::{Link, Scratch};
+use link::Link;
 use outbound::{Flow, Outbound};
 
 /// Rounds before other tasks of the thread get their turn.
@@ -271,7 +267,7 @@ impl Driver {
     ) -> ConnectionRef {
         let index = handle.index();
         let ready = Arc::clone(&self.shared.ready);
-        let cell = ConnectionCell::new(ready, index, side, Grants::first());
+        let cell = ConnectionCell::new(ready, index, side, FIRST_GRANT);
         let shared = Arc::new(ConnectionShared::new(cell, canonical(remote)));
         if self.links.len() <= index {
             self.links.resize_with(index + 1, || None);

@@ -1,7 +1,7 @@
 //! How much applications may write ahead of the transport, on all streams of a connection together.
 
 /// What a stream gets when it is opened, whatever the others have: so every stream makes progress.
-const LEAST: u64 = 16 * 1024;
+pub(super) const LEAST: u64 = 16 * 1024;
 /// What a single stream gets at most: enough for the driver to find work whenever it comes by.
 const MOST: u64 = 512 * 1024;
 
@@ -23,6 +23,11 @@ impl Grants {
     /// What a new stream gets.
     pub(super) const fn first() -> u64 {
         LEAST
+    }
+
+    /// What all streams together may still write, or have written ahead of the transport.
+    pub(super) fn promised(&self) -> u64 {
+        self.promised
     }
 
     /// What a stream may get that has been promised `own` bytes: half of what is left for all.
@@ -58,6 +63,6 @@ mod tests {
         for share in shares {
             grants.replace(share, 0);
         }
-        assert_eq!(grants.promised, 0);
+        assert_eq!(grants.promised(), 0);
     }
 }

@@ -1,14 +1,14 @@
 //! Between the cells of a stream and the transport's streams.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 
 use bytes::Bytes;
-use quic_core::shared::{RecvCell, SendCell, SendPhase, SendWork, StreamCells, Wakes};
-use quic_core::stream::{Priority, Read, ReadError, SendOutcome, Streams, WriteError};
-use quic_core::wire::{ApplicationErrorCode, StreamId};
 
 use super::grants::Grants;
+use crate::shared::sync::Arc;
+use crate::shared::{RecvCell, SendCell, SendPhase, SendWork, StreamCells, Wakes};
+use crate::stream::{Priority, Read, ReadError, SendOutcome, Streams, WriteError};
+use crate::wire::{ApplicationErrorCode, StreamId};
 
 /// What the driver keeps of one stream.
 #[derive(Debug)]
@@ -185,9 +185,10 @@ impl StreamLink {
     }
 
     /// The connection is over.
-    pub(super) fn on_lost(&self, wakes: &mut Wakes) {
-        if let Some(send) = &self.send {
+    pub(super) fn on_lost(&mut self, grants: &mut Grants, wakes: &mut Wakes) {
+        if let Some(send) = &mut self.send {
             send.cell.on_ended(SendPhase::Lost, wakes);
+            send.close(grants);
         }
         if let Some(recv) = &self.recv {
             recv.cell.on_lost(wakes);
