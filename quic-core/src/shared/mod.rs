@@ -27,4 +27,7 @@ pub use connection_cell::{ConnectionCell, ConnectionWork, OpenRefused, StreamCel
 pub use ready::{Ready, ReadyList};
 pub use recv_cell::{ReadRefused, RecvCell, RecvWork};
 pub use send_cell::{SendCell, SendPhase, SendWork, WriteRefused};
+#[cfg(loom)]
+#[doc(hidden)]
+pub use sync::assert_no_lock_is_held;
 pub use wakes::{WaitKey, Wakes};

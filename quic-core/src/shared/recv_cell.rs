@@ -115,15 +115,16 @@ impl RecvCell {
     }
 
     /// The application wants no more data; what is in the cell is dropped. False if the stream was
-    /// over before: stopped, reset or lost.
+    /// over before: stopped, reset or lost. Whoever waits for data learns that there is none.
     pub fn stop(&self, code: VarInt) -> bool {
-        let (stopped, _garbage, queue) = {
+        let (stopped, _garbage, queue, reader) = {
             let mut state = self.state.lock();
             let (stopped, garbage) = state.stop(code);
             let queue = stopped && state.queue();
-            (stopped, garbage, queue)
+            (stopped, garbage, queue, state.reader.take())
         };
         self.push_if(queue);
+        reader.into_iter().for_each(Waker::wake);
         stopped
     }
 

@@ -7,7 +7,13 @@ use loom::sync as imp;
 use std::sync as imp;
 
 pub(crate) use imp::Arc;
-use imp::MutexGuard;
+#[cfg(not(loom))]
+use std::sync::MutexGuard as Guard;
+
+#[cfg(loom)]
+use leaf::Guard;
+#[cfg(loom)]
+pub use leaf::assert_no_lock_is_held;
 
 /// A leaf lock: while it is held no other lock is taken, nobody is woken, no chunk is dropped, and
 /// no code of the application runs.
@@ -21,7 +27,60 @@ impl<T> Mutex<T> {
 
     /// Since nothing that can panic runs under a leaf lock, a poisoned one still guards a sound
     /// value.
-    pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
-        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    pub(crate) fn lock(&self) -> Guard<'_, T> {
+        let lock = || self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        #[cfg(loom)]
+        return Guard::new(lock);
+        #[cfg(not(loom))]
+        return lock();
+    }
+}
+
+/// Shows that locks are leaves, in models.
+#[cfg(loom)]
+mod leaf {
+    use std::cell::Cell;
+    use std::ops::{Deref, DerefMut};
+
+    use loom::sync::MutexGuard;
+
+    loom::thread_local! {
+        static HELD: Cell<bool> = Cell::new(false);
+    }
+
+    /// Panics if the calling thread holds a leaf lock.
+    pub fn assert_no_lock_is_held() {
+        assert!(!HELD.with(Cell::get), "a leaf lock is held");
+    }
+
+    pub(crate) struct Guard<'a, T>(MutexGuard<'a, T>);
+
+    impl<'a, T> Guard<'a, T> {
+        pub(super) fn new(lock: impl FnOnce() -> MutexGuard<'a, T>) -> Self {
+            assert_no_lock_is_held();
+            let guard = lock();
+            HELD.with(|held| held.set(true));
+            Self(guard)
+        }
+    }
+
+    impl<T> Drop for Guard<'_, T> {
+        fn drop(&mut self) {
+            HELD.with(|held| held.set(false));
+        }
+    }
+
+    impl<T> Deref for Guard<'_, T> {
+        type Target = T;
+
+        fn deref(&self) -> &T {
+            &self.0
+        }
+    }
+
+    impl<T> DerefMut for Guard<'_, T> {
+        fn deref_mut(&mut self) -> &mut T {
+            &mut self.0
+        }
     }
 }

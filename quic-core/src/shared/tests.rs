@@ -261,6 +261,15 @@ fn stopping_consumes_what_was_not_read_and_what_comes_later() {
 }
 
 #[test]
+fn stopping_wakes_who_waits_for_data() {
+    let (_ready, cell) = recv_cell();
+    let (count, waker) = CountingWaker::new();
+    assert!(cell.poll_read(9, &waker).is_pending());
+    assert!(cell.stop(code(5)));
+    assert_eq!(count.get(), 1);
+}
+
+#[test]
 fn a_stream_that_arrived_whole_is_not_stopped_on_the_wire() {
     let (_ready, cell) = recv_cell();
     push(&cell, b"abc", true, 100);
