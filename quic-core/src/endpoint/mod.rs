@@ -228,7 +228,14 @@ impl Endpoint {
             || !self.stateless.is_empty()
             || self.incoming.has_arrivals();
         let at_once = self.latest.filter(|_| unpolled);
-        [at_once, self.timers.next(), self.incoming.next_expiry()].into_iter().flatten().min()
+        [at_once, self.next_deadline()].into_iter().flatten().min()
+    }
+
+    /// As [`Endpoint::next_timeout`], but what only waits to be polled is left aside: this is never
+    /// over once [`Endpoint::handle_timeout`] was called. For an owner who cannot poll for a while,
+    /// since its socket takes nothing, and has nothing to do until then but this.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        [self.timers.next(), self.incoming.next_expiry()].into_iter().flatten().min()
     }
 
     /// Does what is due at `now`; does no harm before.

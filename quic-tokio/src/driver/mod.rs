@@ -124,7 +124,7 @@ impl Driver {
             }
         };
         busy |= self.take_ready(now);
-        if self.core.next_timeout().is_some_and(|deadline| deadline <= now) {
+        if self.core.next_deadline().is_some_and(|deadline| deadline <= now) {
             self.core.handle_timeout(now);
             busy = true;
         }
@@ -284,7 +284,8 @@ impl Driver {
 
     /// Goes to sleep until the next deadline, unless there is something to do after all.
     fn sleep(&mut self, cx: &mut Context<'_>) -> bool {
-        self.timer.set(self.core.next_timeout());
+        // What the core has to send waits for the socket, and not for a time.
+        self.timer.set(self.core.next_deadline());
         !self.timer.is_due(cx) && self.shared.ready.sleep(cx.waker())
     }
 }

@@ -245,6 +245,7 @@ fn the_deadline_is_over_as_long_as_something_was_not_polled() {
     let mut net = Net::new();
     let client = net.connect();
     assert_eq!(net.client.endpoint.next_timeout(), Some(net.now), "something to send");
+    assert_ne!(net.client.endpoint.next_deadline(), Some(net.now), "but nothing to wait for");
     net.client.transmits(net.now);
     assert_eq!(net.client.endpoint.next_timeout(), Some(net.now), "something to tell");
     net.client.take_events();
@@ -252,4 +253,5 @@ fn the_deadline_is_over_as_long_as_something_was_not_polled() {
     assert!(net.client.endpoint.next_timeout().unwrap() > net.now);
     net.client.endpoint.connection_mut(client).unwrap();
     assert_eq!(net.client.endpoint.next_timeout(), Some(net.now), "touched by its owner");
+    assert!(net.client.endpoint.next_deadline().unwrap() > net.now);
 }
