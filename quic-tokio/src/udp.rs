@@ -14,6 +14,10 @@ use crate::builder::Gso;
 /// However it is segmented, what goes to the kernel in one call must fit into an IPv4 packet.
 const MAX_TRAIN_LEN: usize = 65_535 - 20 - 8;
 
+/// Whether a call that could receive more leaves nothing behind. Other systems than these give one
+/// datagram at a time, however many wait.
+const RECEIVES_ALL: bool = cfg!(any(target_os = "linux", target_os = "android"));
+
 /// A UDP socket with offloads, ECN and the addresses of both ends of each datagram.
 #[derive(Debug)]
 pub(crate) struct Udp {
@@ -94,8 +98,9 @@ impl Udp {
             let result = self.io.try_io(Interest::READABLE, || {
                 let n = self.state.recv((&self.io).into(), buffers, metas)?;
                 filled = Some(n);
-                // Fewer than asked for: the socket is empty, and need not be asked again for that.
-                if n < buffers.len() { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(n) }
+                // The socket is empty, and need not be asked again for that.
+                let empty = RECEIVES_ALL && n < buffers.len();
+                if empty { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(n) }
             });
             match (filled, result) {
                 (Some(n), _) | (None, Ok(n)) => return Poll::Ready(Ok(n)),
