@@ -85,6 +85,15 @@ pub(crate) enum Command {
     Release,
 }
 
+impl Command {
+    fn makes_connection(&self) -> bool {
+        match self {
+            Self::Connect { .. } | Self::Accept { .. } => true,
+            Self::Refuse(_) | Self::Ignore(_) | Self::Close { .. } | Self::Release => false,
+        }
+    }
+}
+
 impl EndpointShared {
     pub(crate) fn new(local_addr: SocketAddr) -> Self {
         Self {
@@ -97,12 +106,15 @@ impl EndpointShared {
         }
     }
 
-    /// Leaves a command for the driver. False if it is gone.
+    /// Leaves a command for the driver. False if it is gone, or if the endpoint is closed and the
+    /// command would make a connection.
     pub(crate) fn send(&self, command: Command) -> bool {
         {
             let mut state = lock(&self.state);
-            if state.phase == Phase::Gone {
-                return false;
+            match state.phase {
+                Phase::Open => {}
+                Phase::Closed if !command.makes_connection() => {}
+                Phase::Closed | Phase::Gone => return false,
             }
             state.commands.push(command);
         }
@@ -329,8 +341,10 @@ impl Endpoint {
     /// learn of it, wait for [`wait_idle`](Self::wait_idle) before the program ends.
     pub fn close(&self, code: VarInt, reason: &[u8]) {
         let shared = &self.inner.shared;
+        // In this order: what comes too late to be closed with the others does not begin at all.
+        let waiting = shared.stop_accepting();
         shared.send(Command::Close { code, reason: Bytes::copy_from_slice(reason) });
-        for id in shared.stop_accepting() {
+        for id in waiting {
             shared.send(Command::Refuse(id));
         }
         shared.incoming.notify_one();
@@ -373,13 +387,7 @@ impl State {
         // A command that was not looked at may make a connection.
         self.connections == 0
             && !self.working
-            && !self.commands.iter().any(|command| match command {
-                Command::Connect { .. } | Command::Accept { .. } => true,
-                Command::Refuse(_)
-                | Command::Ignore(_)
-                | Command::Close { .. }
-                | Command::Release => false,
-            })
+            && !self.commands.iter().any(Command::makes_connection)
     }
 }
 
@@ -391,7 +399,7 @@ impl EndpointShared {
     ) -> Result<Connection, ConnectError> {
         let gone = || ConnectError::Connection(ConnectionError::EndpointClosed);
         let (reply, answer) = oneshot::channel();
-        if lock(&self.state).phase != Phase::Open || !self.send(command(reply)) {
+        if !self.send(command(reply)) {
             return Err(gone());
         }
         let connection = Connection::new(answer.await.unwrap_or_else(|_| Err(gone()))?);
