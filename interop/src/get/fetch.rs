@@ -12,10 +12,9 @@ use http::{Method, Request, Response, StatusCode};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Empty};
 use quic_tokio::ClientConfig;
-use tokio::fs::File;
-use tokio::io::AsyncWriteExt;
 use tokio::task::JoinSet;
 
+use super::download::Download;
 use super::progress::Progress;
 use super::target::{Server, Target};
 use crate::content::{Hasher, Sha256};
@@ -128,30 +127,22 @@ fn request(job: &Job, target: &Target) -> Result<Request<UnsyncBoxBody<Bytes, Bo
     request.body(body).map_err(Failure::new)
 }
 
-/// Receives into a file, which has its name only once it is complete.
+/// Receives into a file.
 async fn store(
     response: Response<RecvBody>,
     path: &Path,
     progress: &Progress,
 ) -> Result<Fetched, Failure> {
     let failed = |error| Failure::with_file("write", path, &error);
-    if let Some(directory) = path.parent() {
-        tokio::fs::create_dir_all(directory).await.map_err(failed)?;
-    }
-    let mut partial = path.as_os_str().to_owned();
-    partial.push(".part");
-    let mut file = File::create(&partial).await.map_err(failed)?;
-    let received = receive(response, Some((&mut file, path)), progress).await;
-    match received {
-        Ok(_) => tokio::fs::rename(&partial, path).await.map_err(failed)?,
-        Err(_) => drop(tokio::fs::remove_file(&partial).await),
-    }
-    received
+    let mut download = Download::create(path).await.map_err(failed)?;
+    let fetched = receive(response, Some(&mut download), progress).await?;
+    download.keep().await.map_err(failed)?;
+    Ok(fetched)
 }
 
 async fn receive(
     response: Response<RecvBody>,
-    mut file: Option<(&mut File, &Path)>,
+    mut download: Option<&mut Download>,
     progress: &Progress,
 ) -> Result<Fetched, Failure> {
     let status = response.status();
@@ -162,14 +153,10 @@ async fn receive(
         hasher.update(&chunk);
         bytes += chunk.len() as u64;
         progress.received(chunk.len());
-        if let Some((file, path)) = &mut file {
-            let written = file.write_all(&chunk).await;
-            written.map_err(|error| Failure::with_file("write", path, &error))?;
+        if let Some(download) = &mut download {
+            let written = download.write(&chunk).await;
+            written.map_err(|error| Failure::with_file("write", download.path(), &error))?;
         }
-    }
-    if let Some((file, path)) = &mut file {
-        let flushed = file.flush().await;
-        flushed.map_err(|error| Failure::with_file("write", path, &error))?;
     }
     Ok(Fetched { status, bytes, sha256: hasher.finish() })
 }

@@ -1,5 +1,6 @@
 //! `interop get`: fetches URLs over HTTP/3.
 
+mod download;
 mod fetch;
 mod progress;
 mod target;
