@@ -181,11 +181,11 @@ impl Client {
         }
         tokio::select! {
             biased;
+            () = goaway => Err(RequestError::GoingAway),
             opened = shared.quic.open_bi() => match opened {
                 Ok(streams) => Ok(streams),
                 Err(_) => Err(RequestError::NotSent(self.closed().await)),
             },
-            () = goaway => Err(RequestError::GoingAway),
         }
     }
 }
