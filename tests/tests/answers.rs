@@ -13,6 +13,7 @@ use quic_core::wire::{
     ConnectionId, Dir, PacketType, ResetToken, SpaceId, StreamId, TransportParameters, Version,
 };
 use quic_testkit::arena::{Arena, PeerId, cid, generous_parameters};
+use quic_testkit::net::Datagram;
 use quic_testkit::raw_peer::{RawPeer, encode};
 
 const PING: &[u8] = &[0x01];
@@ -369,6 +370,36 @@ fn connection_ids_are_given_up_when_the_peer_says_so() {
     assert_eq!(all, [0, 1, 2]);
     let last = arena.peer(id).received.last().expect("packets").clone();
     assert_eq!(last.dcid, new_id(3, 3).connection_id);
+}
+
+// lesson 25
+#[test]
+fn a_packet_that_retires_the_connection_id_of_its_own_path_is_answered_with_the_next_one() {
+    let mut arena = arena();
+    let id = quiet_client(&mut arena);
+    // The path has to answer with an ID that the same packet has taken from it.
+    let challenge = |data| Frame::PathChallenge(PathChallenge { data });
+    let frames = [
+        challenge(*b"before:1"),
+        Frame::NewConnectionId(new_id(1, 1)),
+        Frame::NewConnectionId(new_id(2, 2)),
+        challenge(*b"after: 2"),
+    ];
+    let before = received(&mut arena, id);
+    arena.send_frames(id, &encode(&frames));
+    assert_eq!(retired(&mut arena, id), [0, 1]);
+    let answers = &arena.peer(id).received[before..];
+    assert!(!answers.is_empty());
+    assert!(answers.iter().all(|packet| packet.dcid == new_id(2, 2).connection_id));
+    // From another address the same is dropped, whole.
+    let datagram = arena.peer(id).one_rtt(&encode(&[Frame::NewConnectionId(new_id(3, 3))]));
+    let to = arena.host.address;
+    let from = ([192, 0, 2, 99], 99).into();
+    let now = arena.now;
+    arena.host.receive(now, &Datagram { from, to, ecn: None, payload: datagram });
+    arena.pump();
+    assert_eq!(retired(&mut arena, id), [0, 1]);
+    assert!(arena.is_alive(id));
 }
 
 // req-test 9000-10.3.1-257, 9000-10.3.1-260, 9000-10.3.1-258

@@ -1,5 +1,6 @@
 //! Two endpoints joined by a list of datagrams, in virtual time.
 
+mod lessons;
 mod limits;
 mod routing;
 mod strangers;
