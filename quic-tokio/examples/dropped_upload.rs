@@ -37,12 +37,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
 pub(crate) async fn run() -> Result<(), Box<dyn Error>> {
     let (server, client) = endpoints()?;
-    let accept =
-        async { server.accept().await.ok_or("no client")?.accept().await.map_err(Into::into) };
-    let connect = async { Ok(client.connect(server.local_addr(), "localhost").await?) };
-    let (client, server): (Result<_, Box<dyn Error>>, Result<_, Box<dyn Error>>) =
-        tokio::join!(connect, accept);
-    let (client, server) = (client?, server?);
+    let connect = client.connect(server.local_addr(), "localhost");
+    let accept = async { Some(server.accept().await?.accept().await) };
+    let (client, server) = tokio::join!(connect, accept);
+    let (client, server) = (client?, server.ok_or("the endpoint is closed")??);
 
     let mut upload = begin(&client).await?;
     upload.write_all(HALF).await?;
