@@ -56,6 +56,30 @@ fn last_handle_drop_vs_connection_close() {
 }
 
 #[test]
+fn close_vs_close_vs_sleeping_driver() {
+    let model = Model {
+        name: "close_vs_close_vs_sleeping_driver",
+        invariants: "I6 I7 I10",
+        at_least: 50,
+        outcomes: &["the one", "the other"],
+    };
+    model.check(|| {
+        let mut rig = Rig::new();
+        let closers = [8, 9].map(|value| {
+            let cell = rig.cell.clone();
+            spawn(move || cell.close(code(value), bytes::Bytes::new()))
+        });
+        rig.run(|rig| rig.close.is_some());
+        closers.into_iter().for_each(|closer| closer.join().unwrap());
+        saw(match rig.close {
+            Some(why) if why == code(8) => "the one",
+            _ => "the other",
+        });
+        rig.lose_connection();
+    });
+}
+
+#[test]
 fn open_vs_limit_vs_close() {
     let model = Model {
         name: "open_vs_limit_vs_close",

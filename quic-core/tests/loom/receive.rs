@@ -1,5 +1,7 @@
 //! Reading against everything that ends a stream, and where its credit goes.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use loom::sync::Arc;
 use loom::thread::spawn;
 use quic_core::shared::{ReadRefused, RecvCell};
@@ -64,6 +66,62 @@ fn read_vs_stop_vs_lost() {
             }
             other => panic!("{other:?}"),
         }
+    });
+}
+
+#[test]
+fn blocked_reader_vs_data() {
+    let model = Model {
+        name: "blocked_reader_vs_data",
+        invariants: "I4 I7 I8 I10",
+        at_least: 20,
+        outcomes: &["credit told on its own", "credit taken along"],
+    };
+    model.check(|| {
+        let mut rig = small_steps();
+        let (id, cell) = rig.accept_receiver(3, false);
+        let reader = spawn(move || {
+            let result = read_all(&cell);
+            cell.release(code(0));
+            result
+        });
+        rig.receive(id, 3, 2, false);
+        let taken_along = rig.streams.audit().data_returned > 0;
+        rig.receive(id, 5, 2, true);
+        rig.work();
+        assert_eq!(reader.join().unwrap(), (7, Ok(())));
+        rig.assert_at_rest();
+        assert!(rig.wire(id).stops.is_empty(), "it was read to its end");
+        saw(if taken_along { "credit taken along" } else { "credit told on its own" });
+    });
+}
+
+#[test]
+fn blocked_reader_vs_data_vs_lost() {
+    let model = Model {
+        name: "blocked_reader_vs_data_vs_lost",
+        invariants: "I7 I10",
+        at_least: 20,
+        outcomes: &["began before the end", "began after it"],
+    };
+    model.check(|| {
+        let mut rig = small_steps();
+        let (id, cell) = rig.accept_receiver(3, false);
+        let end = std::sync::Arc::new(AtomicBool::new(false));
+        let reader = spawn({
+            let (cell, end) = (cell.clone(), end.clone());
+            move || {
+                let early = !end.load(Ordering::SeqCst);
+                (early, read_all(&cell))
+            }
+        });
+        rig.work();
+        rig.receive(id, 3, 2, false);
+        rig.lose_connection();
+        end.store(true, Ordering::SeqCst);
+        let (early, result) = reader.join().unwrap();
+        assert_eq!(result, (5, Err(ReadRefused::Lost)), "what had arrived can still be read");
+        saw(if early { "began before the end" } else { "began after it" });
     });
 }
 

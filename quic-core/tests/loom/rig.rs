@@ -72,6 +72,7 @@ impl Wire {
     }
 
     fn on_reset(&mut self, frame: &ResetStream) {
+        assert_eq!(frame.final_size, self.highest, "the final size is what was sent");
         self.set_final_size(frame.final_size);
         let code = frame.error_code.0;
         assert!(self.resets.iter().all(|known| *known == code), "the code of a reset changes");

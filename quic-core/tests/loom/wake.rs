@@ -22,7 +22,9 @@ fn blocked_writer_vs_grant() {
         outcomes: &["done"],
     };
     model.check(|| {
-        let mut rig = Rig::new();
+        // A transport that takes the data in parts, as it is acknowledged.
+        let config = StreamConfig { stream_send_window: 6000, ..StreamConfig::default() };
+        let mut rig = Rig::with(config, 2);
         let (id, cell) = rig.open_sender();
         let leases = Leases::default();
         assert_eq!(try_write(&cell, leases.chunk(0, FIRST_GRANT)), Some(Ok(FIRST_GRANT as usize)));
@@ -33,7 +35,13 @@ fn blocked_writer_vs_grant() {
                 cell.finish().unwrap();
             }
         });
-        rig.run(|rig| rig.wire(id).fins > 0);
+        rig.run(|rig| {
+            while !rig.in_flight.is_empty() {
+                rig.ack();
+                rig.pack();
+            }
+            rig.wire(id).fins > 0
+        });
         writer.join().unwrap();
         rig.ack();
         assert_eq!(rig.streams.audit().data_sent, FIRST_GRANT + 3);
