@@ -122,6 +122,8 @@ pub(super) struct ReceiveCredit {
     ceiling: u64,
     /// Delivery of the frame that tells `limit`.
     update: Delivery,
+    /// The peer has said that it waits for more than `limit`.
+    peer_waits: bool,
     /// When the limit was told last, and what had come back by then.
     measured_from: Option<(Instant, u64)>,
 }
@@ -138,6 +140,7 @@ impl ReceiveCredit {
             max_window: max_window.max(window),
             ceiling,
             update: Delivery::Idle,
+            peer_waits: false,
             measured_from: None,
         }
     }
@@ -184,6 +187,11 @@ impl ReceiveCredit {
         debug_assert!(self.returned <= self.used, "credit comes back once");
     }
 
+    /// The peer says that it has used up all it knew of, which was `limit`.
+    pub(super) fn on_peer_blocked(&mut self, limit: u64) {
+        self.peer_waits |= limit == self.limit;
+    }
+
     /// Lets the window be at least `window`, as far as its cap allows.
     pub(super) fn grow_window(&mut self, window: u64) {
         self.window = self.window.max(window.min(self.max_window));
@@ -193,7 +201,8 @@ impl ReceiveCredit {
     ///
     /// A quarter of the window is worth a frame; so is any progress that at least doubles what a
     /// peer that is nearly out of credit has left, lest things that are held open for long leave it
-    /// too little to ever consume a quarter.
+    /// too little to ever consume a quarter; and any progress at all if the peer says that it waits,
+    /// for it may have used up what nobody sees here yet.
     // req 9000-4.2-027, 9000-4.6-038
     #[inline]
     pub(super) fn wants_update(&self) -> bool {
@@ -201,7 +210,7 @@ impl ReceiveCredit {
             return true;
         }
         let gain = self.next_limit() - self.limit;
-        gain > 0 && (gain >= self.window / 4 || gain >= self.limit - self.used)
+        gain > 0 && (self.peer_waits || gain >= self.window / 4 || gain >= self.limit - self.used)
     }
 
     /// Moves the limit on for a frame that is about to be written, and returns it.
@@ -209,7 +218,9 @@ impl ReceiveCredit {
         if self.wants_update() {
             self.tune(now, rtt);
         }
-        self.limit = self.next_limit();
+        let limit = self.next_limit();
+        self.peer_waits &= limit == self.limit;
+        self.limit = limit;
         self.update = Delivery::InFlight;
         self.limit
     }

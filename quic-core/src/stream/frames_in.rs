@@ -80,8 +80,10 @@ impl Streams {
             .map(drop)
     }
 
-    /// Takes in a STREAMS_BLOCKED frame, which asks for nothing: limits move on their own.
-    pub fn on_streams_blocked(&mut self, _frame: &StreamsBlocked) -> Result<(), TransportError> {
+    /// Takes in a STREAMS_BLOCKED frame: limits move on their own, and for a peer that waits they do
+    /// so with every place that becomes free.
+    pub fn on_streams_blocked(&mut self, frame: &StreamsBlocked) -> Result<(), TransportError> {
+        self.accept_credit[frame.dir as usize].on_peer_blocked(frame.maximum_streams);
         Ok(())
     }
 

@@ -120,6 +120,40 @@ fn stream_credit_comes_back_unasked() {
     pair.assert_all_returned();
 }
 
+/// Streams that the peer has opened and said nothing of take its credit, and nobody here sees that.
+#[test]
+fn a_peer_that_waits_for_streams_hears_of_every_single_place() {
+    let many = StreamConfig { initial_max_streams_uni: 40, ..config() };
+    for waits_first in [false, true] {
+        let mut pair = Pair::with(&many, &many);
+        let ids: Vec<_> = std::iter::from_fn(|| pair.client.streams.open(Dir::Uni)).collect();
+        assert_eq!(ids.len(), 40);
+        if !waits_first {
+            // STREAMS_BLOCKED is lost, and repeated when places are free.
+            let packet = pair.client.packet().unwrap();
+            assert_eq!(packet.frames, [SentStreamFrame::StreamsBlocked(Dir::Uni, 40)]);
+            pair.client.lost(&packet);
+        }
+        for (at, id) in ids[..3].iter().enumerate() {
+            if waits_first {
+                pair.settle();
+                assert_eq!(pair.client.streams.open_limit(Dir::Uni), 40 + at as u64);
+                while pair.client.streams.open(Dir::Uni).is_some() {}
+            }
+            pair.client.streams.finish(*id).unwrap();
+            let packet = pair.client.packet().unwrap();
+            pair.server.receive(&packet).unwrap();
+            pair.client.acked(&packet);
+            assert_eq!(pair.server.streams.accept(Dir::Uni), Some(*id));
+            assert_eq!(pair.server.read_all(*id).1, Ok(Read::Finished));
+            pair.server.streams.release(*id);
+            pair.client.streams.release(*id);
+        }
+        pair.settle();
+        assert_eq!(pair.client.streams.open_limit(Dir::Uni), 43);
+    }
+}
+
 // req-test 9000-4.1-021, 9000-4.1-024, 9000-19.12-458, 9000-19.9-448
 #[test]
 fn data_beyond_the_credit_of_the_connection_waits_without_spinning() {
