@@ -26,7 +26,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 /// The last byte of every stream that was finished; no other byte has this value.
 const MARK: u8 = 255;
 /// What may take no longer, once the storm is over.
-const LIMIT: Duration = Duration::from_secs(120);
+const LIMIT: Duration = Duration::from_secs(300);
 /// Receive memory of each endpoint: so little that slabs which do not come back are missed at once.
 const RECEIVE_MEMORY: usize = 4 << 20;
 
@@ -464,6 +464,8 @@ async fn whole_storm(size: Size) {
     let transport = TransportConfig::builder()
         .max_bidi_streams(size.streams / 2)
         .max_uni_streams(size.streams / 2)
+        // Some connections wait for their turn in the aftermath.
+        .keep_alive_interval(Some(Duration::from_secs(5)))
         .build()
         .unwrap();
     let net = Net::with(transport, |builder| builder.receive_memory(RECEIVE_MEMORY));
