@@ -4,6 +4,7 @@
 
 mod content;
 mod demo;
+mod endpoint;
 mod failure;
 mod file_body;
 mod get;
@@ -30,6 +31,7 @@ enum Command {
     Demo(demo::Options),
     Serve(serve::Options),
     Get(get::Options),
+    Endpoint(endpoint::Options),
 }
 
 #[tokio::main]
@@ -38,6 +40,7 @@ async fn main() -> ExitCode {
         Command::Demo(options) => demo::run(options).await,
         Command::Serve(options) => serve::run(options).await,
         Command::Get(options) => get::run(options).await,
+        Command::Endpoint(options) => endpoint::run(options).await,
     };
     outcome.unwrap_or_else(|failure| {
         eprintln!("interop: {failure}");

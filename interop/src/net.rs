@@ -39,7 +39,8 @@ pub(crate) fn server(config: ServerConfig, addr: SocketAddr) -> Result<Endpoint,
     })
 }
 
-fn builder() -> Result<EndpointBuilder, Failure> {
+/// An endpoint to be, with qlog if the environment wants it.
+pub(crate) fn builder() -> Result<EndpointBuilder, Failure> {
     let builder = Endpoint::builder();
     let Some(directory) = std::env::var_os(QLOG_DIR).filter(|name| !name.is_empty()) else {
         return Ok(builder);

@@ -73,14 +73,18 @@ impl Identity {
 
     /// A configuration of HTTP/3 servers, which logs its secrets if `SSLKEYLOGFILE` says where.
     pub(crate) fn server_config(&self) -> Result<ServerConfig, Failure> {
-        let failed = |error: &dyn std::fmt::Display| {
-            Failure::new(format!("cannot use certificate and key: {error}"))
-        };
+        let tls = self.tls_config(&[ALPN])?;
+        ServerConfig::new(Arc::new(tls), Arc::default()).map_err(|error| bad_identity(&error))
+    }
+
+    /// The TLS part of a server's configuration, for any application protocols. Logs its secrets if
+    /// `SSLKEYLOGFILE` says where.
+    pub(crate) fn tls_config(&self, alpn: &[&[u8]]) -> Result<rustls::ServerConfig, Failure> {
         let (chain, key) = (self.chain.clone(), self.key.clone_key());
-        let mut tls = quic_core::crypto::server_config(chain, key, &[ALPN])
-            .map_err(|error| failed(&error))?;
+        let mut tls = quic_core::crypto::server_config(chain, key, alpn)
+            .map_err(|error| bad_identity(&error))?;
         tls.key_log = Arc::new(KeyLogFile::new());
-        ServerConfig::new(Arc::new(tls), Arc::default()).map_err(|error| failed(&error))
+        Ok(tls)
     }
 
     /// Trust in exactly this identity.
@@ -107,28 +111,46 @@ impl Trust {
 
     /// A configuration of HTTP/3 clients, which logs its secrets if `SSLKEYLOGFILE` says where.
     pub(crate) fn client_config(self) -> Result<ClientConfig, Failure> {
-        let failed = |error: &dyn std::fmt::Display| {
-            Failure::new(format!("cannot use the trusted certificates: {error}"))
-        };
-        let mut roots = RootCertStore::empty();
-        match &self {
-            Self::PublicAuthorities => roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned()),
-            Self::Certificates(certificates) => {
-                for certificate in certificates {
-                    roots.add(certificate.clone()).map_err(|error| failed(&error))?;
-                }
-            }
-            Self::Anyone => {}
-        }
+        let tls = self.tls_config(&[ALPN])?;
+        ClientConfig::new(Arc::new(tls), Arc::default()).map_err(|error| bad_trust(&error))
+    }
+
+    /// The TLS part of a client's configuration, for any application protocols. Logs its secrets if
+    /// `SSLKEYLOGFILE` says where.
+    pub(crate) fn tls_config(&self, alpn: &[&[u8]]) -> Result<rustls::ClientConfig, Failure> {
+        let roots = self.roots()?;
         let mut tls =
-            quic_core::crypto::client_config(roots, &[ALPN]).map_err(|error| failed(&error))?;
+            quic_core::crypto::client_config(roots, alpn).map_err(|error| bad_trust(&error))?;
         tls.key_log = Arc::new(KeyLogFile::new());
         if let Self::Anyone = self {
             let provider = Arc::clone(tls.crypto_provider());
             tls.dangerous().set_certificate_verifier(Arc::new(TrustAnyone { provider }));
         }
-        ClientConfig::new(Arc::new(tls), Arc::default()).map_err(|error| failed(&error))
+        Ok(tls)
     }
+
+    /// The certificates that vouch for servers; none if that does not matter.
+    pub(crate) fn roots(&self) -> Result<RootCertStore, Failure> {
+        let mut roots = RootCertStore::empty();
+        match self {
+            Self::PublicAuthorities => roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned()),
+            Self::Certificates(certificates) => {
+                for certificate in certificates {
+                    roots.add(certificate.clone()).map_err(|error| bad_trust(&error))?;
+                }
+            }
+            Self::Anyone => {}
+        }
+        Ok(roots)
+    }
+}
+
+fn bad_identity(error: &dyn std::fmt::Display) -> Failure {
+    Failure::new(format!("cannot use certificate and key: {error}"))
+}
+
+fn bad_trust(error: &dyn std::fmt::Display) -> Failure {
+    Failure::new(format!("cannot use the trusted certificates: {error}"))
 }
 
 fn read_certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, Failure> {

@@ -108,7 +108,7 @@ fn wrong_arguments_are_refused_with_a_reason() {
 
 #[test]
 fn help_shows_examples() {
-    for command in ["demo", "serve", "get"] {
+    for command in ["demo", "serve", "get", "endpoint"] {
         let output = interop(&[command, "--help"]).output().unwrap();
         assert!(output.status.success());
         let text = String::from_utf8(output.stdout).unwrap();

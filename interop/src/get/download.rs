@@ -9,7 +9,7 @@ use tokio::fs::{self, File, OpenOptions};
 use tokio::io::AsyncWriteExt;
 
 /// A file that is being written. Dropped before it is [kept](Self::keep), nothing is left of it.
-pub(super) struct Download {
+pub(crate) struct Download {
     file: File,
     path: PathBuf,
     /// The file's name until it is complete; none if it is written in place.
@@ -19,7 +19,7 @@ pub(super) struct Download {
 impl Download {
     /// Begins to write what `path` shall name, in a directory that is made if it is missing. What
     /// is not a regular file, `/dev/null` for instance, is not replaced but written to.
-    pub(super) async fn create(path: &Path) -> io::Result<Self> {
+    pub(crate) async fn create(path: &Path) -> io::Result<Self> {
         let path = path.to_owned();
         if fs::metadata(&path).await.is_ok_and(|metadata| !metadata.is_file()) {
             let file = OpenOptions::new().write(true).open(&path).await?;
@@ -32,16 +32,16 @@ impl Download {
         Ok(Self { file, path, partial: Some(Partial(partial)) })
     }
 
-    pub(super) fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
-    pub(super) async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+    pub(crate) async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.file.write_all(bytes).await
     }
 
     /// The file is complete.
-    pub(super) async fn keep(mut self) -> io::Result<()> {
+    pub(crate) async fn keep(mut self) -> io::Result<()> {
         self.file.flush().await?;
         if let Some(partial) = &self.partial {
             fs::rename(&partial.0, &self.path).await?;

@@ -15,6 +15,7 @@ use http::Method;
 
 use crate::failure::Failure;
 use crate::tls::Trust;
+pub(crate) use download::Download;
 
 const EXAMPLES: &str = "\
 Prints a line for each response that arrived completely: STATUS BYTES SHA256 URL.

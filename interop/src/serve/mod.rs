@@ -20,7 +20,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use crate::failure::Failure;
 use crate::net;
 use crate::tls::Identity;
-use site::{Echo, Site};
+pub(crate) use site::{Echo, Site};
 
 /// How long answers under way may still take once the end was asked for.
 const GRACE: Duration = Duration::from_secs(10);
@@ -112,13 +112,13 @@ fn print(lines: &str) {
 }
 
 /// The signals that ask the program to end. They do so only through this once it exists.
-struct Signals {
+pub(crate) struct Signals {
     interrupt: Signal,
     terminate: Signal,
 }
 
 impl Signals {
-    fn new() -> Result<Self, Failure> {
+    pub(crate) fn new() -> Result<Self, Failure> {
         let listen = |kind| {
             signal(kind).map_err(|error| Failure::new(format!("cannot wait for signals: {error}")))
         };
@@ -126,7 +126,7 @@ impl Signals {
         Ok(Self { interrupt: listen(interrupt)?, terminate: listen(terminate)? })
     }
 
-    async fn next(&mut self) {
+    pub(crate) async fn next(&mut self) {
         tokio::select! {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}

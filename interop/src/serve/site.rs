@@ -15,14 +15,14 @@ use crate::failure::Failure;
 use crate::file_body::FileBody;
 
 /// The body of an answer.
-pub(super) type Answer = UnsyncBoxBody<Bytes, io::Error>;
+pub(crate) type Answer = UnsyncBoxBody<Bytes, io::Error>;
 
 /// Where bodies are echoed.
 const ECHO_PATH: &str = "/echo";
 const INDEX: &str = "index.html";
 
 /// A directory that is served.
-pub(super) struct Site {
+pub(crate) struct Site {
     /// Without symbolic links, so that what is below it can be told.
     root: PathBuf,
     echo: Echo,
@@ -30,13 +30,13 @@ pub(super) struct Site {
 
 /// Whether POST /echo is answered with the body of the request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Echo {
+pub(crate) enum Echo {
     On,
     Off,
 }
 
 impl Site {
-    pub(super) fn new(directory: &Path, echo: Echo) -> Result<Self, Failure> {
+    pub(crate) fn new(directory: &Path, echo: Echo) -> Result<Self, Failure> {
         let failed = |error| Failure::with_file("serve", directory, &error);
         let root = directory.canonicalize().map_err(failed)?;
         if !root.is_dir() {
@@ -47,7 +47,7 @@ impl Site {
     }
 
     /// Answers one request.
-    pub(super) async fn respond<B>(&self, request: Request<B>) -> Response<Answer>
+    pub(crate) async fn respond<B>(&self, request: Request<B>) -> Response<Answer>
     where
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
@@ -66,13 +66,24 @@ impl Site {
         }
     }
 
-    async fn file(&self, path: &str) -> Response<Answer> {
-        let Some(segments) = file_segments(path) else {
-            return status(StatusCode::NOT_FOUND);
-        };
+    /// Opens the file that the path of a URL means.
+    ///
+    /// # Errors
+    ///
+    /// If there is no such file in the directory, or it cannot be read.
+    pub(crate) async fn open(&self, path: &str) -> io::Result<FileBody> {
+        self.find(path).await.map(|(body, _)| body)
+    }
+
+    async fn find(&self, path: &str) -> io::Result<(FileBody, HeaderValue)> {
+        let segments = file_segments(path).ok_or(io::ErrorKind::NotFound)?;
         let root = self.root.clone();
         let opened = tokio::task::spawn_blocking(move || open(&root, segments));
-        match opened.await.unwrap_or_else(|error| Err(io::Error::other(error))) {
+        opened.await.unwrap_or_else(|error| Err(io::Error::other(error)))
+    }
+
+    async fn file(&self, path: &str) -> Response<Answer> {
+        match self.find(path).await {
             Ok((body, content_type)) => {
                 let mut response = Response::new(());
                 let headers = response.headers_mut();

@@ -1,0 +1,64 @@
+//! The test cases by name.
+
+/// What a side does differently from a plain transfer of files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Case {
+    /// Nothing.
+    Transfer,
+    /// A connection for each file.
+    Multiconnect,
+    /// HTTP/3 in place of HTTP/0.9.
+    Http3,
+    /// A version that nobody has, to see which ones the server names.
+    VersionNegotiation,
+}
+
+/// The names under which the runner asks for the cases, and the names of the cases that it runs
+/// under those: they differ in the network, which is not our business.
+const NAMES: [(&str, Case); 19] = [
+    ("amplificationlimit", Case::Transfer),
+    ("blackhole", Case::Transfer),
+    ("crosstraffic", Case::Transfer),
+    ("ecn", Case::Transfer),
+    ("goodput", Case::Transfer),
+    ("handshake", Case::Transfer),
+    ("handshakecorruption", Case::Multiconnect),
+    ("handshakeloss", Case::Multiconnect),
+    ("http3", Case::Http3),
+    ("ipv6", Case::Transfer),
+    ("longrtt", Case::Transfer),
+    ("multiconnect", Case::Multiconnect),
+    ("multiplexing", Case::Transfer),
+    ("rebind-addr", Case::Transfer),
+    ("rebind-port", Case::Transfer),
+    ("transfer", Case::Transfer),
+    ("transfercorruption", Case::Transfer),
+    ("transferloss", Case::Transfer),
+    ("versionnegotiation", Case::VersionNegotiation),
+];
+
+impl Case {
+    /// The case of this name, if it is supported.
+    pub(super) fn from_name(name: &str) -> Option<Self> {
+        NAMES.iter().find(|(known, _)| *known == name).map(|(_, case)| *case)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_exact() {
+        assert_eq!(Case::from_name("transfer"), Some(Case::Transfer));
+        assert_eq!(Case::from_name("http3"), Some(Case::Http3));
+        for name in ["", "Transfer", "transfer ", " transfer", "transferx", "h3", "*"] {
+            assert_eq!(Case::from_name(name), None, "{name:?}");
+        }
+    }
+
+    #[test]
+    fn names_are_sorted_and_given_once() {
+        assert!(NAMES.is_sorted_by(|(a, _), (b, _)| a < b));
+    }
+}

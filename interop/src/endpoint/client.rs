@@ -1,0 +1,121 @@
+//! The client of all test cases.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Instant;
+
+use quic_tokio::{Connection, Endpoint};
+use tokio::task::JoinSet;
+
+use super::case::Case;
+use super::contract::{Contract, Request};
+use super::fetch::Fetcher;
+use super::{close, probe, say, settings};
+use crate::failure::Failure;
+use crate::net;
+use crate::serve::Signals;
+
+/// Connections at a time, where each file has its own: as many first flights as the shortest queue
+/// of the runner's networks takes.
+const CONNECTIONS: usize = 10;
+
+/// Does what the test case asks for, unless a signal asks for the end.
+pub(super) async fn run(contract: &Contract) -> Result<(), Failure> {
+    let mut signals = Signals::new()?;
+    tokio::select! {
+        result = carry_out(contract) => result,
+        () = signals.next() => Err(Failure::new("ended by a signal")),
+    }
+}
+
+async fn carry_out(contract: &Contract) -> Result<(), Failure> {
+    let client = Arc::new(Client::new(contract).await?);
+    let requests = contract.requests.clone();
+    let result = match contract.case {
+        Case::Transfer | Case::Http3 => client.one_connection(requests).await,
+        Case::Multiconnect => client.a_connection_each(requests).await,
+        Case::VersionNegotiation => probe::run(client.server).await,
+    };
+    close(&client.endpoint).await;
+    result
+}
+
+struct Client {
+    endpoint: Endpoint,
+    server: SocketAddr,
+    name: String,
+    downloads: Arc<std::path::PathBuf>,
+}
+
+impl Client {
+    async fn new(contract: &Contract) -> Result<Self, Failure> {
+        let config = settings::client(contract)?;
+        let server = resolve(contract).await?;
+        let any: IpAddr = match server {
+            SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+            SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+        };
+        let endpoint = net::builder()?
+            .client_config(config)
+            .bind(SocketAddr::new(any, 0))
+            .map_err(|error| Failure::new(format!("cannot make a UDP socket: {error}")))?;
+        let name = host(contract).to_owned();
+        Ok(Self { endpoint, server, name, downloads: contract.downloads.clone().into() })
+    }
+
+    async fn connect(&self) -> Result<Connection, Failure> {
+        let (server, start) = (self.server, Instant::now());
+        let connection = self.endpoint.connect(server, &self.name).await;
+        let connection = connection
+            .map_err(|error| Failure::new(format!("cannot connect to {server}: {error}")))?;
+        let ms = start.elapsed().as_millis();
+        say(format_args!("connected to {server} in {ms} ms"));
+        Ok(connection)
+    }
+
+    async fn fetch(&self, requests: Vec<Request>) -> Result<(), Failure> {
+        let connection = self.connect().await?;
+        Fetcher::new(connection, Arc::clone(&self.downloads)).all(requests).await
+    }
+
+    async fn one_connection(&self, requests: Vec<Request>) -> Result<(), Failure> {
+        self.fetch(requests).await
+    }
+
+    /// Fetches each file over a connection of its own, several at a time.
+    async fn a_connection_each(self: &Arc<Self>, requests: Vec<Request>) -> Result<(), Failure> {
+        let count = requests.len();
+        let mut waiting = requests.into_iter();
+        let mut running = JoinSet::new();
+        let mut failures = 0;
+        loop {
+            while running.len() < CONNECTIONS
+                && let Some(request) = waiting.next()
+            {
+                let client = Arc::clone(self);
+                running.spawn(async move { client.fetch(vec![request]).await });
+            }
+            let Some(result) = running.join_next().await else { break };
+            if let Err(failure) = result.unwrap_or_else(|error| Err(Failure::new(error))) {
+                say(format_args!("{failure}"));
+                failures += 1;
+            }
+        }
+        match failures {
+            0 => Ok(()),
+            _ => Err(Failure::new(format!("{failures} of {count} connections failed"))),
+        }
+    }
+}
+
+fn host(contract: &Contract) -> &str {
+    &contract.requests[0].host
+}
+
+/// The first address of the server: only one is tried, so that there is only one handshake.
+async fn resolve(contract: &Contract) -> Result<SocketAddr, Failure> {
+    let (name, port) = (host(contract), contract.requests[0].port);
+    let failed = |error| Failure::new(format!("cannot find the address of {name}: {error}"));
+    let mut addresses = tokio::net::lookup_host((name, port)).await.map_err(failed)?;
+    addresses.next().ok_or_else(|| Failure::new(format!("{name} has no address")))
+}

@@ -1,0 +1,85 @@
+//! The server of all test cases.
+
+use std::convert::Infallible;
+use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+
+use h3_lite::server::{Server, service_fn};
+use quic_tokio::{Endpoint, Incoming, ServerConfig};
+use tokio::task::JoinSet;
+
+use super::case::Case;
+use super::contract::Contract;
+use super::{close, hq, say, settings};
+use crate::failure::Failure;
+use crate::net;
+use crate::serve::{Echo, Signals, Site};
+
+/// Serves until a signal asks for the end.
+pub(super) async fn run(contract: &Contract) -> Result<(), Failure> {
+    let mut signals = Signals::new()?;
+    let site = Arc::new(Site::new(&contract.www, Echo::Off)?);
+    let endpoint = bind(settings::server(contract)?, contract.port)?;
+    say(format_args!("listening on {}", endpoint.local_addr()));
+    tokio::select! {
+        () = serve(contract.case, &endpoint, site) => {}
+        () = signals.next() => {}
+    }
+    close(&endpoint).await;
+    Ok(())
+}
+
+/// Listens to both families of addresses, or to IPv4 where there is no IPv6.
+fn bind(config: ServerConfig, port: u16) -> Result<Endpoint, Failure> {
+    let builder = net::builder()?.server_config(config);
+    let bind = |address: SocketAddr| builder.clone().bind(address);
+    let bound = match bind((Ipv6Addr::UNSPECIFIED, port).into()) {
+        Err(error) if error.kind() != io::ErrorKind::AddrInUse => {
+            bind((Ipv4Addr::UNSPECIFIED, port).into())
+        }
+        bound => bound,
+    };
+    bound.map_err(|error| Failure::new(format!("cannot listen on port {port}: {error}")))
+}
+
+async fn serve(case: Case, endpoint: &Endpoint, site: Arc<Site>) {
+    match case {
+        Case::Http3 => serve_h3(endpoint, site).await,
+        Case::Transfer | Case::Multiconnect | Case::VersionNegotiation => {
+            serve_hq(endpoint, site).await;
+        }
+    }
+}
+
+async fn serve_h3(endpoint: &Endpoint, site: Arc<Site>) {
+    let service = service_fn(move |request| {
+        let site = Arc::clone(&site);
+        async move { Ok::<_, Infallible>(site.respond(request).await) }
+    });
+    Server::new(service).run(endpoint).await;
+}
+
+async fn serve_hq(endpoint: &Endpoint, site: Arc<Site>) {
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            incoming = endpoint.accept() => match incoming {
+                Some(incoming) => drop(connections.spawn(serve_one(incoming, Arc::clone(&site)))),
+                None => return,
+            },
+            Some(_) = connections.join_next() => {}
+        }
+    }
+}
+
+async fn serve_one(incoming: Incoming, site: Arc<Site>) {
+    let client = incoming.remote_address();
+    match incoming.accept().await {
+        Ok(connection) => {
+            say(format_args!("{client}: connected"));
+            hq::serve(connection, site).await;
+        }
+        Err(error) => say(format_args!("{client}: {error}")),
+    }
+}
