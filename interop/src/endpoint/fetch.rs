@@ -71,10 +71,11 @@ impl Fetcher {
                 }
             }
         }
-        match failures {
-            0 => Ok(say(format_args!("files: {count}, bytes: {bytes}"))),
-            _ => Err(Failure::new(format!("{failures} of {count} files failed"))),
+        if failures > 0 {
+            return Err(Failure::new(format!("{failures} of {count} files failed")));
         }
+        say(format_args!("files: {count}, bytes: {bytes}"));
+        Ok(())
     }
 
     /// Fetches one file, and returns its length.
