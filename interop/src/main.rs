@@ -2,8 +2,10 @@
 
 #![forbid(unsafe_code)]
 
+mod cases;
 mod content;
 mod demo;
+mod dissect;
 mod endpoint;
 mod failure;
 mod file_body;
@@ -32,6 +34,8 @@ enum Command {
     Serve(serve::Options),
     Get(get::Options),
     Endpoint(endpoint::Options),
+    Check(cases::Options),
+    Dissect(dissect::Options),
 }
 
 #[tokio::main]
@@ -41,6 +45,8 @@ async fn main() -> ExitCode {
         Command::Serve(options) => serve::run(options).await,
         Command::Get(options) => get::run(options).await,
         Command::Endpoint(options) => endpoint::run(options).await,
+        Command::Check(options) => cases::run(&options),
+        Command::Dissect(options) => dissect::run(&options),
     };
     outcome.unwrap_or_else(|failure| {
         eprintln!("interop: {failure}");
