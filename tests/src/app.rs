@@ -142,6 +142,11 @@ impl App {
         self.open(streams, Dir::Uni);
     }
 
+    /// Forgets all that was done: the server did not take the early data.
+    pub fn begin_anew(&mut self) {
+        *self = Self::new(self.side, &self.plan);
+    }
+
     /// Reacts to news.
     pub fn on_event(&mut self, streams: &mut Streams, event: StreamEvent) {
         match event {

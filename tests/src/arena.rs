@@ -43,7 +43,10 @@ pub struct Arena {
     pub strays: Vec<Datagram>,
     /// Luck for the test.
     pub rng: Rng,
-    client_config: Arc<ClientConfig>,
+    /// What the endpoint connects with.
+    pub client_config: Arc<ClientConfig>,
+    /// What the endpoint accepts with; see [`Arena::take_early_data`].
+    server_config: ServerConfig,
     peers: BTreeMap<PeerId, RawPeer>,
     handles: BTreeMap<PeerId, ConnectionHandle>,
     next_port: u16,
@@ -84,19 +87,34 @@ impl Arena {
         let server_tls = tls::server(Certificate::Small, &[tls::ALPN]);
         let server = ServerConfig::new(server_tls, transport).expect("valid settings");
         let endpoint = endpoint.reset_key(ResetKey::new(&rng.array())).build();
-        let endpoint =
-            Endpoint::new(endpoint.expect("valid settings"), Some(Arc::new(server)), rng.fork());
+        let endpoint = Endpoint::new(
+            endpoint.expect("valid settings"),
+            Some(Arc::new(server.clone())),
+            rng.fork(),
+        );
         Self {
             now,
             host: Host::new(endpoint, ADDRESS.into()),
             strays: Vec::new(),
             rng,
             client_config: Arc::new(client.expect("valid settings")),
+            server_config: server,
             peers: BTreeMap::new(),
             handles: BTreeMap::new(),
             next_port: 1024,
             trace,
         }
+    }
+
+    /// The endpoint sends early data, and accepts it, from now on.
+    ///
+    /// # Panics
+    ///
+    /// If the settings do not allow it.
+    pub fn take_early_data(&mut self) {
+        self.client_config = Arc::new((*self.client_config).clone().with_early_data());
+        let server = self.server_config.clone().with_early_data(&[]).expect("sessions are stored");
+        self.host.endpoint.set_server_config(Some(Arc::new(server)));
     }
 
     /// Adds a raw client whose first datagrams are still in its outbox.

@@ -152,7 +152,9 @@ impl Host {
                 ConnectionEvent::Connected => known.connected = true,
                 ConnectionEvent::HandshakeConfirmed => known.confirmed = true,
                 ConnectionEvent::Closed(reason) => known.closed = Some(reason.clone()),
-                ConnectionEvent::Stream(_) => {}
+                ConnectionEvent::EarlyDataAccepted
+                | ConnectionEvent::EarlyDataRejected
+                | ConnectionEvent::Stream(_) => {}
             }
             on_event(connection, handle, event);
         }

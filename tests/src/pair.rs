@@ -61,6 +61,8 @@ pub struct Setup {
     pub down: Link,
     /// Whether events are recorded, and printed when the test panics.
     pub traced: bool,
+    /// Whether both sides want early data on connections that resume a session.
+    pub early_data: bool,
 }
 
 impl Setup {
@@ -77,7 +79,14 @@ impl Setup {
             up: Link::default(),
             down: Link::default(),
             traced: true,
+            early_data: false,
         }
+    }
+
+    /// Early data is wanted by both sides.
+    #[must_use]
+    pub fn with_early_data(self) -> Self {
+        Self { early_data: true, ..self }
     }
 
     /// The same link in both directions.
@@ -115,10 +124,20 @@ impl Setup {
             Arc::new(builder.build().expect("valid settings"))
         };
         let client_config =
-            ClientConfig::new(tls::client(&self.client_alpn), transport(self.client, "client"));
+            ClientConfig::new(tls::client(&self.client_alpn), transport(self.client, "client"))
+                .expect("valid settings")
+                .with_sessions(Arc::default());
+        let client_config = match self.early_data {
+            true => client_config.with_early_data(),
+            false => client_config,
+        };
         let server_tls = tls::server(self.certificate, &self.server_alpn);
         let server_config = ServerConfig::new(server_tls, transport(self.server, "server"));
-        let server_config = Arc::new(server_config.expect("valid settings"));
+        let server_config = server_config.expect("valid settings");
+        let server_config = Arc::new(match self.early_data {
+            true => server_config.with_early_data(&[]).expect("sessions are stored"),
+            false => server_config,
+        });
         let mut endpoint_config = || {
             let reset_key = ResetKey::new(&rng.array());
             self.endpoint.clone().reset_key(reset_key).build().expect("valid settings")
@@ -135,7 +154,7 @@ impl Setup {
             client,
             server: Host::new(server_endpoint, SERVER.into()),
             server_endpoint: server,
-            client_config: Arc::new(client_config.expect("valid settings")),
+            client_config: Arc::new(client_config),
             server_config,
             external: CLIENT.into(),
             apps: [None, None],
@@ -162,7 +181,8 @@ pub struct Pair {
     pub server: Host,
     /// What the client connects with.
     pub client_config: Arc<ClientConfig>,
-    server_config: Arc<ServerConfig>,
+    /// What the server accepts with; see [`Pair::reconfigure_server`].
+    pub server_config: Arc<ServerConfig>,
     server_endpoint: EndpointConfig,
     /// The address that the server sees the client at.
     pub external: SocketAddr,
@@ -220,6 +240,23 @@ impl Pair {
         let server = Some(self.server_config.clone());
         let endpoint = Endpoint::new(self.server_endpoint.clone(), server, self.rng.fork());
         self.server = Host::new(endpoint, self.server.address);
+    }
+
+    /// The server accepts connections as `config` says from now on.
+    pub fn reconfigure_server(&mut self, config: ServerConfig) {
+        self.server_config = Arc::new(config);
+        self.server.endpoint.set_server_config(Some(Arc::clone(&self.server_config)));
+    }
+
+    /// Begins a connection on which the client's application starts at once, with early data, if
+    /// that is possible.
+    pub fn connect_early(&mut self) -> ConnectionHandle {
+        let handle = self.connect();
+        let app = &mut self.apps[Side::Client as usize];
+        if let (Some(app), Some(connection)) = (app, self.client.connection(handle)) {
+            app.start(connection.streams());
+        }
+        handle
     }
 
     /// The server's side of the first connection, once there is one.
@@ -364,7 +401,10 @@ fn drive(app: &mut Option<App>, connection: &mut Connection, event: ConnectionEv
     match event {
         ConnectionEvent::Connected => app.start(connection.streams()),
         ConnectionEvent::Stream(event) => app.on_event(connection.streams(), event),
-        ConnectionEvent::HandshakeConfirmed | ConnectionEvent::Closed(_) => {}
+        ConnectionEvent::EarlyDataRejected => app.begin_anew(),
+        ConnectionEvent::EarlyDataAccepted
+        | ConnectionEvent::HandshakeConfirmed
+        | ConnectionEvent::Closed(_) => {}
     }
 }
 

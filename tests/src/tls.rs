@@ -63,6 +63,24 @@ pub fn client(alpn: &[&[u8]]) -> Arc<ClientConfig> {
     Arc::new(quic_core::crypto::client_config(roots, alpn).expect("a valid configuration"))
 }
 
+/// The TLS configuration of a client that sends early data, if it is used more than once.
+pub fn early_client() -> Arc<ClientConfig> {
+    let mut config = (*client(&[ALPN])).clone();
+    config.enable_early_data = true;
+    Arc::new(config)
+}
+
+/// The TLS configuration of a server that allows early data, if it is used more than once; with
+/// `takes` it accepts it as well, otherwise it has changed its mind.
+pub fn early_server(takes: bool, shared: Option<&ServerConfig>) -> Arc<ServerConfig> {
+    let mut config = match shared {
+        Some(shared) => shared.clone(),
+        None => (*server(Certificate::Small, &[ALPN])).clone(),
+    };
+    config.max_early_data_size = if takes { u32::MAX } else { 0 };
+    Arc::new(config)
+}
+
 /// The TLS configuration of a server with `certificate`.
 pub fn server(certificate: Certificate, alpn: &[&[u8]]) -> Arc<ServerConfig> {
     let identity = certificate.identity();

@@ -8,19 +8,26 @@ use rustls::quic::{ClientConnection, Version};
 use super::error::ConfigError;
 use super::transport::TransportConfig;
 use crate::crypto;
+use crate::crypto::{SessionMemory, SessionSlot};
+use crate::wire::Version as WireVersion;
 
 /// TLS and transport settings of outgoing connections, shared by any number of them.
 ///
-/// Session tickets live in the TLS configuration: connections that share it resume each other's
-/// sessions.
+/// Sessions are resumed (RFC 9001, section 4.5) from a [`SessionMemory`]: connections resume each
+/// other's sessions if their configurations share it, on whatever endpoint. Clones share it.
+/// [`with_roots`](Self::with_roots) begins with an empty memory for 256 servers.
 #[derive(Clone, Debug)]
 pub struct ClientConfig {
     tls: Arc<rustls::ClientConfig>,
     transport: Arc<TransportConfig>,
+    /// `None` if sessions are kept where `tls` says.
+    sessions: Option<Arc<SessionMemory>>,
+    early_data: bool,
 }
 
 impl ClientConfig {
-    /// Connections that authenticate servers as `tls` says.
+    /// Connections that authenticate servers as `tls` says, and keep sessions where it says unless
+    /// [`with_sessions`](Self::with_sessions) is called.
     ///
     /// # Errors
     ///
@@ -36,7 +43,8 @@ impl ClientConfig {
         // Better refused here than in each connection.
         let name = ServerName::IpAddress(std::net::Ipv4Addr::LOCALHOST.into());
         ClientConnection::new(Arc::clone(&tls), Version::V1, name, Vec::new())?;
-        Ok(Self { tls, transport })
+        let early_data = tls.enable_early_data;
+        Ok(Self { tls, transport, sessions: None, early_data })
     }
 
     /// Connections with default settings that trust the certificate authorities `roots` and offer
@@ -50,7 +58,46 @@ impl ClientConfig {
         alpn: &[&[u8]],
     ) -> Result<Self, ConfigError> {
         let tls = crypto::client_config(roots, alpn)?;
-        Self::new(Arc::new(tls), Arc::default())
+        Ok(Self::new(Arc::new(tls), Arc::default())?.with_sessions(Arc::default()))
+    }
+
+    /// The same, but sessions are kept in and resumed from `sessions`.
+    #[must_use]
+    pub fn with_sessions(self, sessions: Arc<SessionMemory>) -> Self {
+        Self { sessions: Some(sessions), ..self }
+    }
+
+    /// The same, and a connection that resumes a session of a server that allows it may send early
+    /// data, which is as good as sent only if the server accepts it, and which others can replay to
+    /// the server (RFC 9001, section 9.2): nothing is ever sent early unless the application does so
+    /// on such a connection. Off unless called.
+    // req 9001-5.6-049
+    #[must_use]
+    pub fn with_early_data(self) -> Self {
+        let sessions = self.sessions.or_else(|| Some(Arc::default()));
+        Self { early_data: true, sessions, ..self }
+    }
+
+    /// Where sessions are kept; `None` if where [`tls`](Self::tls) says.
+    pub fn sessions(&self) -> Option<&Arc<SessionMemory>> {
+        self.sessions.as_ref()
+    }
+
+    /// The TLS configuration of one connection of `version`, and its part of the sessions.
+    pub(crate) fn for_connection(
+        &self,
+        version: WireVersion,
+    ) -> (Arc<rustls::ClientConfig>, Option<SessionSlot>) {
+        let slot = self.sessions.as_ref().map(|sessions| sessions.slot(version));
+        if slot.is_none() && self.early_data == self.tls.enable_early_data {
+            return (Arc::clone(&self.tls), None);
+        }
+        let mut tls = (*self.tls).clone();
+        tls.enable_early_data = self.early_data;
+        if let Some(slot) = &slot {
+            tls.resumption = slot.resumption();
+        }
+        (Arc::new(tls), slot)
     }
 
     /// The same with other transport settings.

@@ -76,6 +76,8 @@ config_errors! {
     "supported_versions names a version that is not implemented: only QUIC version 1 is"
     MaxIncomingBytesTooLow
     "max_incoming_bytes has no room for a datagram of 1200 bytes: raise it, or set max_incoming to 0"
+    EarlyDataWithoutStoredSessions
+    "early data is to be accepted, but the TLS configuration stores no sessions: set session_storage and leave ticketer alone, or do without early data"
     NoApplicationProtocol
     "the TLS configuration names no application protocol, which QUIC demands: set alpn_protocols"
 }

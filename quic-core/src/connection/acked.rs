@@ -22,6 +22,7 @@ impl Connection {
         packet: &Opened,
         ack: &frame::Ack<'_>,
     ) -> Result<(), TransportError> {
+        self.check_not_rejected(packet, ack)?;
         let delay = self.scale_ack_delay(ack.ack_delay);
         let context = self.recovery_context();
         let mut outcome = std::mem::take(&mut self.ack_outcome);

@@ -19,6 +19,12 @@ pub enum ConnectionEvent {
     Connected,
     /// Both sides know that the handshake is complete (RFC 9001 section 4.1.2).
     HandshakeConfirmed,
+    /// The server takes the early data of this client; streams go on as they are.
+    EarlyDataAccepted,
+    /// The server did not take the early data of this client: all streams are gone, with everything
+    /// that was sent and is to be heard of them, and their numbers are used anew. The connection goes
+    /// on, and the application can do again what it did.
+    EarlyDataRejected,
     /// Something happened to a stream.
     Stream(StreamEvent),
     /// The connection ended; nothing follows.
@@ -32,6 +38,8 @@ pub struct HandshakeData {
     pub alpn: Option<Vec<u8>>,
     /// The server name that the client asked for.
     pub server_name: Option<String>,
+    /// The session of an earlier connection was resumed.
+    pub resumed: bool,
 }
 
 impl Connection {
@@ -120,6 +128,7 @@ impl Connection {
         HandshakeData {
             alpn: self.session.alpn().map(<[u8]>::to_vec),
             server_name: self.session.server_name(),
+            resumed: self.session.was_resumed(),
         }
     }
 

@@ -5,8 +5,8 @@ use std::time::Instant;
 use super::recv::Opened;
 use super::{Connection, RouteChange, patience};
 use crate::error::{TransportError, Violation};
-use crate::wire::Side;
 use crate::wire::frame::{Frame, Frames, NewConnectionId, RetireConnectionId};
+use crate::wire::{PacketType, Side};
 
 impl Connection {
     /// Processes all frames of a packet; true if one of them is ack-eliciting.
@@ -51,6 +51,9 @@ impl Connection {
             Frame::Crypto(crypto) => self.on_crypto(now, packet.space, crypto),
             Frame::Stream(stream) => {
                 let data = packet.payload.slice_ref(stream.data);
+                if packet.packet_type == PacketType::ZeroRtt && self.state.is_handshaking() {
+                    self.streams.on_early_stream(stream)?;
+                }
                 self.streams.on_stream(stream, data, packet.retention_of(stream.data))
             }
             Frame::ResetStream(reset) => self.streams.on_reset_stream(reset),

@@ -52,7 +52,10 @@ impl Connection {
         let before = writer.position();
         self.write_crypto(id, writer, draft);
         if id == SpaceId::Data {
-            self.write_connection_frames(writer, draft);
+            // What belongs to the connection has time until it is there.
+            if !draft.early {
+                self.write_connection_frames(writer, draft);
+            }
             let rtt = self.path.recovery.rtt.smoothed();
             let frames = &mut draft.frames;
             self.streams

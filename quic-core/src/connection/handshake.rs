@@ -149,6 +149,7 @@ impl Connection {
             let data = self.space_mut(level).and_then(|space| space.crypto.read());
             if let Some(data) = &data {
                 self.session.read(level, data)?;
+                self.settle_early_data(now);
             }
             self.read_peer_params(now)?;
             self.flush_handshake(now)?;
@@ -190,6 +191,9 @@ impl Connection {
         }
         self.keys.install(change);
         self.observers.emit(now, || Event::KeyInstalled { space });
+        if space == SpaceId::Data {
+            self.on_one_rtt_keys(now);
+        }
         Ok(())
     }
 
@@ -203,6 +207,7 @@ impl Connection {
         let Some(bytes) = self.session.peer_params() else { return Ok(()) };
         let params = TransportParameters::decode(bytes, !self.side)?;
         params.authenticate(self.handshake_ids())?;
+        self.check_promises(&params)?;
         self.observers
             .emit(now, || Event::ParametersSet { initiator: Initiator::Remote, params: &params });
         self.streams.set_peer_params(&params);

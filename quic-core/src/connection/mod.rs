@@ -6,6 +6,7 @@
 //! | `frames_in` | frames of an opened packet to the state that owns them | `frames_out` |
 //! | `acked` | what we sent was acknowledged or lost | |
 //! | `handshake` | CRYPTO data to TLS and back, keys, transport parameters | |
+//! | `early` | data before the handshake is complete | |
 //! | `timers` | every deadline, and what happens when it passes | |
 //! | `close` | closing, draining, and why | |
 //! | `patience` | how many packets that bring nothing are put up with | |
@@ -25,6 +26,7 @@
 mod acked;
 mod api;
 mod close;
+mod early;
 mod frames_in;
 mod frames_out;
 mod handshake;
@@ -38,6 +40,7 @@ mod state;
 mod timers;
 
 pub use api::{ConnectionEvent, HandshakeData};
+pub use early::EarlyData;
 pub use setup::{ConnectionSetup, Role};
 
 use std::collections::VecDeque;
@@ -58,6 +61,7 @@ use crate::stream::{StateChange, Streams};
 use crate::util::rng::Rng;
 use crate::wire::{ConnectionId, ResetToken, Side, SpaceId, Version};
 
+use early::Early;
 use handshake::Handshake;
 use patience::Patience;
 use recv::Undecryptable;
@@ -87,6 +91,7 @@ pub struct Connection {
     observers: Observers,
     state: State,
     handshake: Handshake,
+    early: Early,
     session: Session,
     keys: Keyring,
     /// `None` once the space was discarded.

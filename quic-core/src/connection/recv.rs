@@ -11,13 +11,13 @@ use crate::error::Discard;
 use crate::observe::Event;
 use crate::path::{DatagramMeta, Ecn, Retention};
 use crate::wire::SpaceId;
-use crate::wire::header::{FirstByte, Header, PartialHeader};
+use crate::wire::header::{Header, PartialHeader};
 use crate::wire::{ConnectionId, PacketNumber, PacketType, ResetToken, Side};
 
 /// Packets kept for which keys may still come, and their bytes; more are dropped and sent again by
 /// the peer.
-const MAX_UNDECRYPTABLE: usize = 8;
-const MAX_UNDECRYPTABLE_BYTES: usize = 16 * 1024;
+const MAX_UNDECRYPTABLE: usize = 16;
+const MAX_UNDECRYPTABLE_BYTES: usize = 24 * 1024;
 /// Data that is a smaller part than this of its datagram is copied: a reference would keep all of
 /// the datagram in memory, which nobody counts.
 const MIN_SHARED_PART: usize = 4;
@@ -30,7 +30,7 @@ const KEY_UPDATE_PTOS: u32 = 3;
 
 /// Packets that arrived before their keys.
 // req 9001-4.1.4-008
-pub(super) type Undecryptable = Vec<(DatagramMeta, BytesMut)>;
+pub(super) type Undecryptable = Vec<(DatagramMeta, PacketType, BytesMut)>;
 
 /// An opened packet on its way to the frames.
 #[derive(Debug)]
@@ -138,7 +138,7 @@ impl Connection {
     ) -> Result<(), Dropped> {
         let len = packet.len();
         let space = self.admit(header, datagram_size).map_err(|d| (d, len))?;
-        if !self.keys.can_open(space) {
+        if !self.can_open(header.kind, space) {
             let kept = self.keep_undecryptable(now, space, meta, header, packet);
             return kept.map_err(|discard| (discard, len));
         }
@@ -203,7 +203,7 @@ impl Connection {
             PacketType::OneRtt => return Ok(SpaceId::Data),
             PacketType::Initial => SpaceId::Initial,
             PacketType::Handshake => SpaceId::Handshake,
-            PacketType::ZeroRtt => return Err(Discard::ZeroRttRejected),
+            PacketType::ZeroRtt => SpaceId::Data,
             PacketType::Retry | PacketType::VersionNegotiation => {
                 unreachable!("these have headers of their own")
             }
@@ -242,7 +242,10 @@ impl Connection {
         if self.space(space).is_none() {
             return Err(Discard::KeysDiscarded);
         }
-        let kept: usize = self.undecryptable.iter().map(|(_, packet)| packet.len()).sum();
+        if header.kind == PacketType::ZeroRtt {
+            self.may_accept_early_data()?;
+        }
+        let kept: usize = self.undecryptable.iter().map(|(.., packet)| packet.len()).sum();
         if !self.state.is_handshaking()
             || self.undecryptable.len() >= MAX_UNDECRYPTABLE
             || kept + packet.len() > MAX_UNDECRYPTABLE_BYTES
@@ -252,7 +255,7 @@ impl Connection {
         // A copy: what waits must not pin a receive buffer.
         let (packet_type, len) = (header.kind, packet.len());
         self.observers.emit(now, || Event::PacketBuffered { packet_type, len });
-        self.undecryptable.push((*meta, BytesMut::from(&packet[..])));
+        self.undecryptable.push((*meta, packet_type, BytesMut::from(&packet[..])));
         Ok(())
     }
 
@@ -263,18 +266,21 @@ impl Connection {
         }
         let has_data_keys = self.keys.can_open(SpaceId::Data);
         let has_handshake_keys = self.keys.can_open(SpaceId::Handshake);
-        let is_ready = |packet: &[u8]| match packet.first() {
-            Some(first) if FirstByte(*first).is_long() => has_handshake_keys,
-            _ => has_data_keys,
+        // Ready as well if they can be dropped.
+        let early_is_decided = self.may_accept_early_data().is_err();
+        let is_ready = |kind: PacketType| match kind {
+            PacketType::ZeroRtt => early_is_decided,
+            PacketType::OneRtt => has_data_keys,
+            _ => has_handshake_keys,
         };
-        if !self.undecryptable.iter().any(|(_, packet)| is_ready(packet)) {
+        if !self.undecryptable.iter().any(|(_, kind, _)| is_ready(*kind)) {
             return;
         }
         let kept = std::mem::take(&mut self.undecryptable);
         let (ready, waiting): (Undecryptable, Undecryptable) =
-            kept.into_iter().partition(|(_, packet)| is_ready(packet));
+            kept.into_iter().partition(|(_, kind, _)| is_ready(*kind));
         self.undecryptable = waiting;
-        for (meta, packet) in ready {
+        for (meta, _, packet) in ready {
             self.recv_datagram(now, &meta, packet, Retention::Copy);
         }
     }
@@ -294,7 +300,11 @@ impl Connection {
                 self.path.on_address_validated();
                 self.discard_space(now, SpaceId::Initial);
             }
-            SpaceId::Handshake | SpaceId::Data => {}
+            SpaceId::Data if opened.packet_type == PacketType::ZeroRtt => {
+                self.observers.stats.early_packets_received += 1;
+            }
+            SpaceId::Data => self.on_one_rtt_packet(now),
+            SpaceId::Handshake => {}
         }
         self.observers.packet_received(now, opened.packet_number, header, len, &opened.payload);
         match self.process_payload(now, opened) {

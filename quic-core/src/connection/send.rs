@@ -38,6 +38,8 @@ enum Permit {
 /// One packet under construction inside a datagram.
 pub(super) struct Draft {
     space: SpaceId,
+    /// It is a 0-RTT packet.
+    pub(super) early: bool,
     number: PacketNumber,
     /// Where the packet begins in the datagram.
     start: usize,
@@ -154,12 +156,14 @@ impl Connection {
     /// True if a packet in `space` would have a reason to exist.
     fn wants_packet(&self, now: Instant, id: SpaceId, permit: Permit) -> bool {
         let Some(space) = self.space(id) else { return false };
+        if id == SpaceId::Data && self.sends_early() {
+            return space.probes > 0
+                || (permit == Permit::Data && (space.ping || self.has_stream_frames()));
+        }
         if !self.keys.has(id) {
             return false;
         }
-        // What may be sent to an address that could be forged is for the handshake: data would use
-        // it up, and the window with it, and then a lost handshake could not be repeated.
-        if id == SpaceId::Data && !self.path.is_address_validated() {
+        if id == SpaceId::Data && !self.path.is_address_validated() && !self.may_answer_early() {
             return false;
         }
         if space.probes > 0
@@ -172,6 +176,18 @@ impl Connection {
             && (space.ping
                 || space.crypto.has_pending()
                 || (id == SpaceId::Data && self.has_data_frames()))
+    }
+
+    /// Early data is acknowledged in 1-RTT packets, for which a server has keys by then.
+    ///
+    /// What may be sent to an address that could be forged is for the handshake: data would use it
+    /// up, and the window with it, and then a lost handshake could not be repeated. So data waits,
+    /// but for the answers to early data, as long as they leave enough for a repetition.
+    // req 9000-13.2.6-328
+    fn may_answer_early(&self) -> bool {
+        let datagram = usize::from(self.path.recovery.max_datagram_size());
+        self.keys.can_open_early()
+            && self.path.amplification_room() >= datagram + MIN_INITIAL_DATAGRAM
     }
 
     /// Fills one datagram with a packet from each space that has something to say, and returns its
@@ -316,7 +332,7 @@ impl Connection {
             // Tokens come with Retry and NEW_TOKEN.
             SpaceId::Initial => Some(LongType::Initial { token: &[] }),
             SpaceId::Handshake => Some(LongType::Handshake),
-            SpaceId::Data => None,
+            SpaceId::Data => self.sends_early().then_some(LongType::ZeroRtt),
         };
         let header = match ty {
             Some(ty) => {
@@ -332,6 +348,7 @@ impl Connection {
         };
         Draft {
             space,
+            early: space == SpaceId::Data && ty.is_some(),
             number,
             start,
             end: start + header.payload_offset(),
@@ -351,7 +368,13 @@ impl Connection {
         let payload_end = draft.end - draft.start;
         self.observers.packet_sent(now, draft.number, &draft.header, payload_end, packet);
         let header_len = draft.header.payload_offset();
-        if let Err(error) = self.keys.seal(draft.space, draft.number, packet, header_len) {
+        let sealed = if draft.early {
+            self.observers.stats.early_packets_sent += 1;
+            self.keys.seal_early(draft.number, packet, header_len)
+        } else {
+            self.keys.seal(draft.space, draft.number, packet, header_len)
+        };
+        if let Err(error) = sealed {
             self.close_with_error(now, error);
             return draft.start;
         }

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use super::Connection;
+use super::early::Early;
 use super::handshake::Handshake;
 use super::patience::Patience;
 use super::recv::Undecryptable;
@@ -105,6 +106,7 @@ impl Connection {
             version: setup.version,
             state: State::Handshaking,
             handshake: Handshake::new(setup.original_dcid, peer_initial_scid),
+            early: Early::default(),
             session,
             keys,
             spaces: [
@@ -133,10 +135,11 @@ impl Connection {
         connection
             .observers
             .emit(now, || Event::ParametersSet { initiator: Initiator::Local, params: &params });
-        if side == Side::Client
-            && let Err(error) = connection.advance_handshake(now)
-        {
-            connection.close_with_error(now, error);
+        if side == Side::Client {
+            if let Err(error) = connection.advance_handshake(now) {
+                connection.close_with_error(now, error);
+            }
+            connection.offer_early_data(now);
         }
         Ok(connection)
     }

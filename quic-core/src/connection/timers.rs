@@ -69,6 +69,7 @@ impl Connection {
             recovery.map(|(at, _)| at),
             self.space(SpaceId::Data).and_then(|space| space.acks.deadline()),
             self.deadlines.pacing,
+            self.keys.early_deadline(),
         ]
         .into_iter()
         .flatten()
@@ -95,6 +96,9 @@ impl Connection {
         if is_due(self.idle_deadline(), now) {
             self.tell_expired(now, Timer::Idle, None);
             return self.abandon(now, ConnectionError::TimedOut);
+        }
+        if is_due(self.keys.early_deadline(), now) {
+            self.drop_early_keys(now);
         }
         if is_due(self.deadlines.pacing, now) {
             self.deadlines.pacing = None;
@@ -147,7 +151,8 @@ impl Connection {
 
     fn idle_timeout(&self) -> Option<Duration> {
         let ours = self.config.max_idle_timeout();
-        let theirs = self.handshake.peer_idle_timeout();
+        let theirs =
+            self.handshake.peer_idle_timeout().or_else(|| self.early.remembered_idle_timeout());
         match (ours, theirs) {
             (Some(ours), Some(theirs)) => Some(ours.min(theirs)),
             (ours, theirs) => ours.or(theirs),

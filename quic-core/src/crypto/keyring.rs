@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::{Duration, Instant};
 
 use super::key_update::{KeyUpdateProgress, KeyUpdateRefused, OneRttKeys};
-use super::keys::{KeyChange, KeyChangeKind, LevelKeys};
+use super::keys::{EarlyKeys, KeyChange, KeyChangeKind, LevelKeys, SealKeys};
 use super::open::{OpenError, Opened, Protected};
 use super::seal::seal;
 use crate::error::{Discard, TransportError, Violation};
@@ -22,6 +22,20 @@ enum Handshake {
     Confirmed,
 }
 
+/// What this side does with 0-RTT packets.
+enum Early {
+    /// It neither sends nor takes any, or not any more.
+    None,
+    /// A client before it has 1-RTT keys.
+    Seal(SealKeys),
+    /// A server that has accepted early data.
+    Open {
+        keys: EarlyKeys,
+        /// Until when packets that were overtaken are opened.
+        until: Option<Instant>,
+    },
+}
+
 /// Everything that protects the packets of one connection.
 ///
 /// Packets are opened and sealed in place, without allocation. Keys are dropped when their space
@@ -30,6 +44,7 @@ pub struct Keyring {
     handshake: Handshake,
     initial: Option<LevelKeys>,
     handshake_keys: Option<LevelKeys>,
+    early: Early,
     one_rtt: Option<OneRttKeys>,
     /// Packets that no key could open, over the whole connection.
     // req 9001-6.6-089
@@ -44,6 +59,7 @@ impl Keyring {
             handshake: Handshake::Running,
             initial: Some(LevelKeys::initial(client_dcid, side)),
             handshake_keys: None,
+            early: Early::None,
             one_rtt: None,
             auth_failures: 0,
         }
@@ -62,6 +78,46 @@ impl Keyring {
             KeyChangeKind::OneRtt { keys, next } => {
                 self.one_rtt = Some(OneRttKeys::new(keys, next));
             }
+        }
+    }
+
+    /// Takes the keys of 0-RTT packets into use: `side` says for what.
+    // req 9001-5.6-053
+    pub fn install_early(&mut self, side: Side, keys: EarlyKeys) {
+        self.early = match side {
+            Side::Client => Early::Seal(keys.into()),
+            Side::Server => Early::Open { keys, until: None },
+        };
+    }
+
+    /// True if 0-RTT packets can be sealed.
+    pub fn can_seal_early(&self) -> bool {
+        matches!(self.early, Early::Seal(_))
+    }
+
+    /// True if 0-RTT packets can be opened.
+    pub fn can_open_early(&self) -> bool {
+        matches!(self.early, Early::Open { .. })
+    }
+
+    /// Drops the keys of 0-RTT packets. False if there were none.
+    pub fn discard_early(&mut self) -> bool {
+        !matches!(std::mem::replace(&mut self.early, Early::None), Early::None)
+    }
+
+    /// Sets when the keys of 0-RTT packets are dropped at a server.
+    // req 9001-4.9.3-036, 9001-4.9.3-037
+    pub fn discard_early_at(&mut self, at: Instant) {
+        if let Early::Open { until, .. } = &mut self.early {
+            *until = Some(until.map_or(at, |until| until.min(at)));
+        }
+    }
+
+    /// When [`discard_early`](Self::discard_early) is due.
+    pub fn early_deadline(&self) -> Option<Instant> {
+        match self.early {
+            Early::Open { until, .. } => until,
+            Early::None | Early::Seal(_) => None,
         }
     }
 
@@ -128,8 +184,15 @@ impl Keyring {
             PacketType::Initial => SpaceId::Initial,
             PacketType::Handshake => SpaceId::Handshake,
             PacketType::OneRtt => SpaceId::Data,
-            // req 9001-5.6-053, 9001-5.6-054, 9001-4.6.2-021: a server has no such keys either, as it accepts no early data.
-            PacketType::ZeroRtt => return Err(Discard::ZeroRttRejected.into()),
+            PacketType::ZeroRtt => {
+                let packet = Protected::new(packet, header.pn_offset);
+                return match self.open_early(packet, largest_received) {
+                    Err(OpenError::Discard(Discard::DecryptionFailed)) => {
+                        Err(self.on_auth_failure(SpaceId::Data))
+                    }
+                    opened => opened,
+                };
+            }
             PacketType::Retry | PacketType::VersionNegotiation => {
                 return Err(Discard::KeysMissing.into());
             }
@@ -167,6 +230,20 @@ impl Keyring {
         Ok(plain.check(space, 0, KeyUpdateProgress::None)?)
     }
 
+    /// A client has no keys to open early data with, nor has a server that did not accept it.
+    // req 9001-5.6-053, 9001-5.6-054, 9001-4.6.2-021
+    fn open_early(
+        &mut self,
+        packet: Protected<'_>,
+        largest_received: Option<PacketNumber>,
+    ) -> Result<Opened, OpenError> {
+        let Early::Open { keys: EarlyKeys(keys), .. } = &self.early else {
+            return Err(Discard::ZeroRttRejected.into());
+        };
+        let plain = packet.unprotect(&*keys.header, largest_received)?.decrypt(&*keys.packet)?;
+        Ok(plain.check(SpaceId::Data, 0, KeyUpdateProgress::None)?)
+    }
+
     /// Counts a packet that was not authentic against the limit of the AEAD.
     // req 9001-6.6-089, 9001-6.6-090, 9001-6.6-087
     #[cold]
@@ -177,7 +254,11 @@ impl Keyring {
             SpaceId::Handshake => {
                 self.handshake_keys.as_ref().map(|k| k.remote.packet.integrity_limit())
             }
-            SpaceId::Data => self.one_rtt.as_ref().map(OneRttKeys::integrity_limit),
+            SpaceId::Data => match (&self.one_rtt, &self.early) {
+                (Some(keys), _) => Some(keys.integrity_limit()),
+                (None, Early::Open { keys, .. }) => Some(keys.0.packet.integrity_limit()),
+                (None, Early::None | Early::Seal(_)) => None,
+            },
         };
         match limit {
             Some(limit) if self.auth_failures > limit => Violation::IntegrityLimit.into(),
@@ -217,6 +298,23 @@ impl Keyring {
             }
         };
         seal(&mut keys.as_mut().ok_or_else(no_keys)?.local, number, packet, header_len)
+    }
+
+    /// Seals a 0-RTT packet in place; as [`seal`](Self::seal) does.
+    ///
+    /// # Errors
+    ///
+    /// As for [`seal`](Self::seal).
+    pub fn seal_early(
+        &mut self,
+        number: PacketNumber,
+        packet: &mut [u8],
+        header_len: usize,
+    ) -> Result<(), TransportError> {
+        match &mut self.early {
+            Early::Seal(keys) => seal(keys, number, packet, header_len),
+            Early::None | Early::Open { .. } => Err(TransportError::new(Violation::Internal)),
+        }
     }
 
     /// The key phase of 1-RTT packets sealed now.

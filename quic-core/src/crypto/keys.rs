@@ -76,6 +76,21 @@ impl CountedKey {
     }
 }
 
+/// The keys of 0-RTT packets, which only a client seals and only a server opens.
+pub struct EarlyKeys(pub(super) DirectionalKeys);
+
+impl fmt::Debug for EarlyKeys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("EarlyKeys(..)")
+    }
+}
+
+impl From<EarlyKeys> for SealKeys {
+    fn from(EarlyKeys(keys): EarlyKeys) -> Self {
+        Self { header: keys.header, packet: CountedKey::new(keys.packet) }
+    }
+}
+
 /// Keys that the TLS handshake brought forth, for [`Keyring::install`](super::Keyring::install).
 pub struct KeyChange(pub(super) KeyChangeKind);
 

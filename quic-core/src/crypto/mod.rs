@@ -21,13 +21,17 @@ mod reset;
 pub mod retry;
 mod seal;
 mod session;
+mod session_guard;
+mod session_memory;
 #[cfg(test)]
 mod tests;
 
 pub use config::{client_config, server_config};
 pub use key_update::{KeyUpdateProgress, KeyUpdateRefused};
 pub use keyring::Keyring;
-pub use keys::{KeyChange, TAG_LEN};
+pub use keys::{EarlyKeys, KeyChange, TAG_LEN};
 pub use open::{OpenError, Opened};
 pub use reset::ResetKey;
-pub use session::{Session, TlsFailure};
+pub use session::{EarlyVerdict, Session, TlsFailure};
+pub use session_guard::SessionGuard;
+pub use session_memory::{SessionMemory, SessionSlot};

@@ -9,10 +9,10 @@ use std::sync::Arc;
 
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::quic::{ClientConnection, Connection, ServerConnection, Version};
-use rustls::{AlertDescription, PeerMisbehaved};
+use rustls::{AlertDescription, HandshakeKind, PeerMisbehaved};
 
 use super::client_hello::ClientHello;
-use super::keys::KeyChange;
+use super::keys::{EarlyKeys, KeyChange};
 use crate::error::{ConnectionError, TransportError, Violation};
 use crate::wire::{Side, SpaceId};
 
@@ -26,6 +26,17 @@ enum ParamsSource {
     LastConnection,
 }
 
+/// What became of the early data that a client offered (RFC 9001, section 4.6.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EarlyVerdict {
+    /// The server has not said anything yet.
+    Open,
+    /// The server takes it.
+    Accepted,
+    /// The server does not take it.
+    Rejected,
+}
+
 /// The TLS side of one connection.
 pub struct Session {
     tls: Connection,
@@ -36,6 +47,8 @@ pub struct Session {
     server_name: Option<ServerName<'static>>,
     client_hello: ClientHello,
     params: ParamsSource,
+    /// The keys for early data were handed out.
+    gave_early_keys: bool,
     failure: Option<Box<TlsFailure>>,
 }
 
@@ -87,6 +100,7 @@ impl Session {
             server_name,
             client_hello: ClientHello::default(),
             params,
+            gave_early_keys: false,
             failure: None,
         }
     }
@@ -166,6 +180,43 @@ impl Session {
                 self.tls.quic_transport_parameters()
             }
         }
+    }
+
+    /// The keys of 0-RTT packets, once: at once for a client that resumes a session and may send
+    /// early data, and for a server as soon as it has accepted early data.
+    // req 9001-4.6.2-021
+    pub fn take_early_keys(&mut self) -> Option<EarlyKeys> {
+        if self.gave_early_keys {
+            return None;
+        }
+        let keys = self.tls.zero_rtt_keys()?;
+        self.gave_early_keys = true;
+        Some(EarlyKeys(keys))
+    }
+
+    /// The encoded transport parameters of the server in the connection that is being resumed, for
+    /// use with early data until the handshake is complete; for clients only.
+    pub fn remembered_params(&self) -> Option<&[u8]> {
+        match self.params {
+            ParamsSource::LastConnection if self.tls.handshake_kind().is_none() => {
+                self.tls.quic_transport_parameters()
+            }
+            ParamsSource::LastConnection | ParamsSource::ThisConnection => None,
+        }
+    }
+
+    /// What the server has said about early data; for clients that have offered some.
+    pub fn early_verdict(&self) -> EarlyVerdict {
+        match &self.tls {
+            Connection::Client(tls) if tls.is_early_data_accepted() => EarlyVerdict::Accepted,
+            Connection::Client(tls) if tls.handshake_kind().is_some() => EarlyVerdict::Rejected,
+            Connection::Client(_) | Connection::Server(_) => EarlyVerdict::Open,
+        }
+    }
+
+    /// True if the session of an earlier connection is resumed; false until that is decided.
+    pub fn was_resumed(&self) -> bool {
+        self.tls.handshake_kind() == Some(HandshakeKind::Resumed)
     }
 
     /// The application protocol that was agreed on.

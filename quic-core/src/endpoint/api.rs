@@ -65,9 +65,11 @@ impl Endpoint {
             return Err(ConnectError::TooManyConnections);
         }
         let local_cid = self.new_connection_id();
+        let version = self.config.supported_versions()[0];
+        let (tls, sessions) = config.for_connection(version);
         let setup = ConnectionSetup {
-            role: Role::Client { tls: Arc::clone(config.tls()), server_name },
-            version: self.config.supported_versions()[0],
+            role: Role::Client { tls, server_name },
+            version,
             // req 9000-7.2-085
             original_dcid: self.config.connection_ids().generate(&mut self.rng),
             local_cid,
@@ -79,7 +81,8 @@ impl Endpoint {
             rng: self.rng.fork(),
         };
         self.latest = Some(now);
-        let connection = Connection::new(now, setup).map_err(ConnectError::Tls)?;
+        let mut connection = Connection::new(now, setup).map_err(ConnectError::Tls)?;
+        connection.keep_sessions(sessions);
         Ok(self.add(connection, &[local_cid]))
     }
 

@@ -5,6 +5,7 @@
 //! | `route` | the routing table: connection IDs and stateless reset tokens |
 //! | `strangers` | datagrams for no connection: first packets, unknown versions, lost state |
 //! | `incoming` | clients that wait to be accepted, bounded in number and bytes |
+//! | `early` | 0-RTT packets that came before their Initial packet, for a moment |
 //! | `stateless` | packets on behalf of no connection, bounded in rate |
 //! | `connections`, `ready`, `timers` | the connections, whose turn it is, whose time has come |
 //!
@@ -20,6 +21,7 @@
 
 mod api;
 mod connections;
+mod early;
 mod incoming;
 mod ready;
 mod route;
@@ -45,6 +47,7 @@ use crate::error::Discard;
 use crate::path::{DatagramMeta, Retention, Transmit};
 use crate::util::Rng;
 use connections::{Connections, Presence};
+use early::EarlyDatagrams;
 use incoming::IncomingQueue;
 use ready::ReadyQueue;
 use route::{Routes, Target};
@@ -96,6 +99,7 @@ pub struct Endpoint {
     routes: Routes,
     connections: Connections,
     incoming: IncomingQueue,
+    early: EarlyDatagrams,
     stateless: StatelessQueue,
     /// Connections that may have something to send, or a new deadline.
     dirty: ReadyQueue,
@@ -117,6 +121,7 @@ impl Endpoint {
         Self {
             routes: Routes::new(config.connection_ids().len(), &mut rng),
             incoming: IncomingQueue::new(config.max_incoming(), config.max_incoming_bytes()),
+            early: EarlyDatagrams::default(),
             stateless: StatelessQueue::new(config.stateless_rate()),
             server,
             reset_key: Arc::new(reset_key),
@@ -235,7 +240,10 @@ impl Endpoint {
     /// over once [`Endpoint::handle_timeout`] was called. For an owner who cannot poll for a while,
     /// since its socket takes nothing, and has nothing to do until then but this.
     pub fn next_deadline(&self) -> Option<Instant> {
-        [self.timers.next(), self.incoming.next_expiry()].into_iter().flatten().min()
+        [self.timers.next(), self.incoming.next_expiry(), self.early.next_expiry()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// Does what is due at `now`; does no harm before.
@@ -253,6 +261,7 @@ impl Endpoint {
                 None => {}
             }
         }
+        self.early.expire(now);
         while let Some(incoming) = self.incoming.pop_expired(now) {
             self.routes.remove(&incoming.dcid);
         }

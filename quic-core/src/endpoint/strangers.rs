@@ -33,11 +33,11 @@ impl Endpoint {
             Ok(Header::Protected(header)) => match header.kind {
                 PacketType::Initial => self.on_first_initial(now, meta, &header, datagram),
                 PacketType::OneRtt => self.answer_lost_connection(now, meta, datagram),
+                PacketType::ZeroRtt => self.keep_early(now, meta, &header, datagram),
                 // req 9000-5.2.2-071
-                PacketType::ZeroRtt
-                | PacketType::Handshake
-                | PacketType::Retry
-                | PacketType::VersionNegotiation => Err(Discard::ConnectionIdUnknown),
+                PacketType::Handshake | PacketType::Retry | PacketType::VersionNegotiation => {
+                    Err(Discard::ConnectionIdUnknown)
+                }
             },
             Ok(Header::UnknownVersion(header)) => {
                 self.negotiate_version(now, meta, &header, datagram.len())
@@ -94,7 +94,31 @@ impl Endpoint {
         }
         let id = self.incoming.insert(now, header.version, ids, *meta, datagram);
         self.routes.insert(header.dcid, Target::Incoming(id));
+        for (meta, datagram) in self.early.take(header.dcid, meta.remote) {
+            if !self.incoming.push(id, meta, &datagram) {
+                self.drop_datagram(Discard::BufferFull);
+            }
+        }
         Ok(())
+    }
+
+    /// Early data that has overtaken the first packet of its connection.
+    // req 9000-5.2.2-070
+    fn keep_early(
+        &mut self,
+        now: Instant,
+        meta: &DatagramMeta,
+        header: &PartialHeader,
+        datagram: &[u8],
+    ) -> Result<(), Discard> {
+        let wanted = self.server.as_ref().is_some_and(|server| server.takes_early_data());
+        if !wanted || header.dcid.len() < MIN_INITIAL_DCID {
+            return Err(Discard::ConnectionIdUnknown);
+        }
+        match self.early.push(now, header.dcid, meta, datagram) {
+            true => Ok(()),
+            false => Err(Discard::BufferFull),
+        }
     }
 
     /// Tells a client that it is not wanted. The caller has asked for leave to answer.

@@ -118,6 +118,7 @@ violations! {
         PathResponseUnknown "a path response that answers no challenge"
         CryptoDataAtWrongLevel "handshake data at the wrong encryption level"
         CryptoDataLeftOver "handshake data is left over when its keys are no longer needed"
+        AckOfRejectedEarlyData "an acknowledgement of early data that was rejected"
         ZeroRttLimitsReduced "a server accepted early data but reduced remembered limits"
         MigrationForbidden "the peer moved to another address although that is not allowed"
         RetryAfterRetry "a second Retry packet"

@@ -161,6 +161,13 @@ pub enum Event<'a> {
         /// The space.
         space: SpaceId,
     },
+    /// TLS gave the keys of 0-RTT packets.
+    EarlyKeysInstalled,
+    /// The keys of 0-RTT packets were discarded.
+    EarlyKeysDiscarded {
+        /// The server did not take the early data.
+        rejected: bool,
+    },
     /// 1-RTT keys were updated.
     KeyUpdated {
         /// How many updates there have been; its lowest bit is the Key Phase bit.

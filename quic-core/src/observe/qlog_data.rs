@@ -165,6 +165,12 @@ fn write_data(side: Side, event: &Event<'_>, data: &mut Object<'_>) {
             data.text("trigger", "persistent_congestion");
         }
         Event::TimerExpired { timer, space } => write_timer(data, *timer, *space, "expired"),
+        // Only clients protect 0-RTT packets.
+        Event::EarlyKeysInstalled => {
+            data.text("key_type", "client_0rtt_secret");
+            data.text("trigger", "tls");
+        }
+        Event::EarlyKeysDiscarded { .. } => data.text("key_type", "client_0rtt_secret"),
         Event::KeyInstalled { .. } | Event::KeyUpdated { .. } | Event::KeyDiscarded { .. } => {
             debug_assert!(false, "{side} writes keys as one record for each direction");
         }

@@ -21,6 +21,10 @@ pub struct Stats {
     pub packets_sent: u64,
     /// Packets received and opened.
     pub packets_received: u64,
+    /// 0-RTT packets among those sent.
+    pub early_packets_sent: u64,
+    /// 0-RTT packets among those received and opened.
+    pub early_packets_received: u64,
     /// Packets received and dropped, by reason.
     pub packets_dropped: DropCounts,
     /// Packets sent and declared lost.

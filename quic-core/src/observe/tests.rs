@@ -165,6 +165,8 @@ fn with_every_event(mut f: impl FnMut(&Event<'_>)) {
             f(&Event::StreamStateUpdated { stream_id, half, new });
         }
     }
+    f(&Event::EarlyKeysInstalled);
+    f(&Event::EarlyKeysDiscarded { rejected: true });
     f(&Event::KeyUpdated { generation: 3 });
     f(&Event::RecoveryParametersSet {
         congestion: "cubic",

@@ -32,8 +32,10 @@ impl Event<'_> {
             Self::PacketsAcked { .. } => "packets_acked",
             Self::PacketLost { .. } => "packet_lost",
             Self::StreamStateUpdated { .. } => "stream_state_updated",
-            Self::KeyInstalled { .. } | Self::KeyUpdated { .. } => "key_updated",
-            Self::KeyDiscarded { .. } => "key_discarded",
+            Self::KeyInstalled { .. } | Self::EarlyKeysInstalled | Self::KeyUpdated { .. } => {
+                "key_updated"
+            }
+            Self::KeyDiscarded { .. } | Self::EarlyKeysDiscarded { .. } => "key_discarded",
             Self::RecoveryParametersSet { .. } => "recovery_parameters_set",
             Self::MetricsUpdated(_) => "recovery_metrics_updated",
             Self::CongestionStateUpdated { .. }
@@ -102,6 +104,9 @@ impl fmt::Display for Event<'_> {
                 write!(f, "stream={stream_id} {half:?} {new:?}")
             }
             Self::KeyInstalled { space } => write!(f, "{space} installed"),
+            Self::EarlyKeysInstalled => f.write_str("0-RTT installed"),
+            Self::EarlyKeysDiscarded { rejected: true } => f.write_str("0-RTT rejected"),
+            Self::EarlyKeysDiscarded { rejected: false } => f.write_str("0-RTT"),
             Self::KeyUpdated { generation } => write!(f, "generation={generation}"),
             Self::KeyDiscarded { space } => write!(f, "{space}"),
             Self::RecoveryParametersSet {

@@ -69,6 +69,11 @@ impl<C> Recovery<C> {
         self.spaces[space.index()].largest_acknowledged.map(PacketNumber::new)
     }
 
+    /// Every packet of `space` so far has a lower number than this.
+    pub fn unsent(&self, space: SpaceId) -> u64 {
+        self.spaces[space.index()].ledger.next()
+    }
+
     /// Probe timeouts since the last acknowledgement.
     pub fn pto_count(&self) -> u32 {
         self.pto.count()

@@ -185,6 +185,13 @@ impl Streams {
         self.settle(key);
     }
 
+    /// True if data of the stream, or its opening, came as early data before the handshake was
+    /// complete, so that it may be a replay of what somebody else has sent (RFC 9001, section 9.2).
+    /// What arrives later does not change the answer to false.
+    pub fn is_early(&self, id: StreamId) -> bool {
+        self.table.find(id).is_some_and(|key| self.table[key].early)
+    }
+
     /// The next news about streams.
     pub fn poll_event(&mut self) -> Option<StreamEvent> {
         let event = self.events.pop()?;

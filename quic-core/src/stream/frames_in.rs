@@ -29,6 +29,17 @@ impl Streams {
         self.accept_stream(frame, data, retention).map_err(in_frame(FrameType::STREAM))
     }
 
+    /// A STREAM frame arrived that anybody may have replayed: its stream remembers that.
+    ///
+    /// To be called before [`on_stream`](Self::on_stream).
+    pub fn on_early_stream(&mut self, frame: &Stream<'_>) -> Result<(), TransportError> {
+        let found = self.find_receiving(frame.stream_id).map_err(in_frame(FrameType::STREAM))?;
+        if let Some(key) = found {
+            self.table[key].early = true;
+        }
+        Ok(())
+    }
+
     /// Takes in a RESET_STREAM frame.
     pub fn on_reset_stream(&mut self, frame: &ResetStream) -> Result<(), TransportError> {
         self.accept_reset(frame).map_err(in_frame(FrameType::RESET_STREAM))

@@ -214,6 +214,19 @@ impl Streams {
         }
     }
 
+    /// The server did not take the early data of this client: everything that streams were is
+    /// forgotten, and what its transport parameters will say holds from the beginning. The
+    /// application learns from the connection that its streams are gone.
+    // req 9001-4.6.2-023
+    pub fn on_early_data_rejected(&mut self, rng: &mut Rng) {
+        if self.phase == Phase::Closed {
+            return;
+        }
+        let traced = self.state_changes.take();
+        let config = self.config.clone();
+        *self = Self { state_changes: traced, ..Self::new(self.side, &config, rng) };
+    }
+
     /// Drops all streams and everything they hold; from now on every call finds nothing.
     ///
     /// The application learns from the connection that its streams are lost.

@@ -30,6 +30,8 @@ pub(super) struct Stream {
     pub(super) priority: Priority,
     pub(super) owner: Owner,
     pub(super) writer: Writer,
+    /// Some of it came in 0-RTT packets before the handshake was complete.
+    pub(super) early: bool,
     /// True while a `Readable` event waits for the application.
     pub(super) readable_queued: bool,
     /// The states that were last told to who listens.
@@ -74,6 +76,7 @@ impl Stream {
             priority: Priority::default(),
             owner: Owner::App,
             writer: Writer::Content,
+            early: false,
             readable_queued: false,
             told: Told::default(),
         }

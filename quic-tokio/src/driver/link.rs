@@ -94,7 +94,9 @@ impl Link {
         while let Some(event) = connection.poll_event() {
             match event {
                 ConnectionEvent::Connected => self.on_connected(connection, &mut scratch.wakes),
-                ConnectionEvent::HandshakeConfirmed => {}
+                ConnectionEvent::HandshakeConfirmed
+                | ConnectionEvent::EarlyDataAccepted
+                | ConnectionEvent::EarlyDataRejected => {}
                 ConnectionEvent::Stream(event) => {
                     let streams = connection.streams();
                     self.links.on_event(event, &self.shared.cell, streams, scratch);

@@ -17,6 +17,7 @@ mod crypto_stream;
 mod packet;
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use quic_core::crypto::{Keyring, OpenError, Session};
@@ -136,6 +137,25 @@ impl RawPeer {
         Self::client_with_encoded_params(local_cid, original_dcid, encoded)
     }
 
+    /// A client with a TLS configuration of its own, which may have been here before.
+    pub fn client_with_tls(
+        rng: &mut Rng,
+        params: TransportParameters,
+        tls: Arc<rustls::ClientConfig>,
+    ) -> Self {
+        let (local_cid, original_dcid) = (random_cid(rng), random_cid(rng));
+        let params =
+            TransportParameters { initial_source_connection_id: Some(local_cid), ..params };
+        let mut encoded = Vec::new();
+        params.encode(Side::Client, None, &mut encoded);
+        let name = tls::SERVER_NAME.try_into().expect("a valid name");
+        let session = Session::client(tls, name, encoded).expect("TLS");
+        let mut peer = Self::new(session, local_cid, original_dcid, original_dcid);
+        peer.send_handshake();
+        peer.take_early_keys();
+        peer
+    }
+
     /// A client with transport parameters of any bytes.
     pub fn client_with_encoded_params(
         local_cid: ConnectionId,
@@ -168,6 +188,27 @@ impl RawPeer {
         let mut encoded = Vec::new();
         params.encode(Side::Server, None, &mut encoded);
         Self::server_with_encoded_params(local_cid, first, encoded)
+    }
+
+    /// A server with a TLS configuration of its own, which may share sessions with others; else like
+    /// [`RawPeer::server`].
+    pub fn server_with_tls(
+        rng: &mut Rng,
+        params: TransportParameters,
+        first: &[u8],
+        tls: Arc<rustls::ServerConfig>,
+    ) -> Self {
+        let local_cid = random_cid(rng);
+        let (original_dcid, remote_cid) = initial_ids(first);
+        let params = TransportParameters {
+            initial_source_connection_id: Some(local_cid),
+            original_destination_connection_id: Some(original_dcid),
+            ..params
+        };
+        let mut encoded = Vec::new();
+        params.encode(Side::Server, None, &mut encoded);
+        let session = Session::server(tls, encoded).expect("TLS");
+        Self::new(session, local_cid, remote_cid, original_dcid)
     }
 
     /// A server with transport parameters of any bytes; else like [`RawPeer::server`].
@@ -286,6 +327,18 @@ impl RawPeer {
         self.advance_tls();
     }
 
+    /// Has 0-RTT packets sealed (by a client) or opened (by a server), if TLS has keys for them.
+    fn take_early_keys(&mut self) {
+        if let Some(keys) = self.session.take_early_keys() {
+            self.keys.install_early(self.side, keys);
+        }
+    }
+
+    /// True for a client that can seal 0-RTT packets.
+    pub fn can_seal_early(&self) -> bool {
+        self.keys.can_seal_early()
+    }
+
     /// Gives TLS what has come in order.
     fn advance_tls(&mut self) {
         loop {
@@ -295,6 +348,7 @@ impl RawPeer {
                 return;
             }
             self.session.read(level, &data).expect("the peer's handshake is fine");
+            self.take_early_keys();
             self.send_handshake();
         }
     }

@@ -157,7 +157,12 @@ impl<'a> RawPacket<'a> {
         header.finish_length(&mut packet, end);
         packet[0] ^= self.flipped_bits;
         let number = packet_number(number);
-        self.peer.keys.seal(space, number, &mut packet, header_len).expect("keys for the packet");
+        let keys = &mut self.peer.keys;
+        let sealed = match self.ty {
+            PacketType::ZeroRtt => keys.seal_early(number, &mut packet, header_len),
+            _ => keys.seal(space, number, &mut packet, header_len),
+        };
+        sealed.expect("keys for the packet");
         packet
     }
 
@@ -177,7 +182,8 @@ impl<'a> RawPacket<'a> {
                 let header = ShortHeader { dcid: self.dcid, packet_number, key_phase, spin: false };
                 return header.encode(writer);
             }
-            PacketType::ZeroRtt | PacketType::Retry | PacketType::VersionNegotiation => {
+            PacketType::ZeroRtt => LongType::ZeroRtt,
+            PacketType::Retry | PacketType::VersionNegotiation => {
                 panic!("there are no keys for {} packets", self.ty)
             }
         };

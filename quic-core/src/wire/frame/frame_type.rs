@@ -136,6 +136,7 @@ impl FrameType {
             PacketType::Initial | PacketType::Handshake => {
                 matches!(self.0, 0x00..=0x03 | 0x06 | 0x1c)
             }
+            // req 9001-8.3-107
             // req 9000-12.5-300: frames that answer something cannot be in early data, and that
             // includes RETIRE_CONNECTION_ID although table 3 lists it.
             PacketType::ZeroRtt => {
