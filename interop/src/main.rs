@@ -10,8 +10,10 @@ mod endpoint;
 mod failure;
 mod file_body;
 mod get;
+mod interrupts;
 mod measure;
 mod net;
+mod relay;
 mod serve;
 mod table;
 mod tls;
@@ -36,6 +38,7 @@ enum Command {
     Endpoint(endpoint::Options),
     Check(cases::Options),
     Dissect(dissect::Options),
+    Relay(relay::Options),
 }
 
 #[tokio::main]
@@ -47,6 +50,7 @@ async fn main() -> ExitCode {
         Command::Endpoint(options) => endpoint::run(options).await,
         Command::Check(options) => cases::run(&options),
         Command::Dissect(options) => dissect::run(&options),
+        Command::Relay(options) => relay::run(options).await,
     };
     outcome.unwrap_or_else(|failure| {
         eprintln!("interop: {failure}");

@@ -18,9 +18,6 @@ mod evidence;
 mod table;
 mod verdict;
 
-#[cfg(test)]
-mod tests;
-
 use std::time::Duration;
 
 pub(crate) use command::{Options, run};

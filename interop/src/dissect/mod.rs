@@ -24,11 +24,6 @@ pub(crate) mod pcap;
 mod tls;
 mod witness;
 
-#[cfg(test)]
-pub(crate) mod forge;
-#[cfg(test)]
-mod tests;
-
 use std::path::PathBuf;
 use std::process::ExitCode;
 

@@ -1,7 +1,5 @@
 //! What connections of one endpoint share.
 
-use std::sync::Arc;
-
 use super::error::ConfigError;
 use crate::cid::Generator;
 use crate::crypto::ResetKey;
@@ -17,7 +15,7 @@ pub struct EndpointConfig {
     max_incoming_bytes: usize,
     max_connections: usize,
     stateless_rate: u32,
-    supported_versions: Arc<[Version]>,
+    supported_versions: Vec<Version>,
 }
 
 impl Default for EndpointConfig {
@@ -29,7 +27,7 @@ impl Default for EndpointConfig {
             max_incoming_bytes: 4 << 20,
             max_connections: 1 << 16,
             stateless_rate: 1000,
-            supported_versions: Version::KNOWN.into(),
+            supported_versions: vec![Version::V1],
         }
     }
 }
@@ -70,8 +68,8 @@ impl EndpointConfig {
         self.stateless_rate
     }
 
-    /// The versions that connections of clients may have, the preferred one first.
-    pub fn supported_versions(&self) -> &Arc<[Version]> {
+    /// The versions that connections may have.
+    pub fn supported_versions(&self) -> &[Version] {
         &self.supported_versions
     }
 }
@@ -126,13 +124,9 @@ impl EndpointConfigBuilder {
         self
     }
 
-    /// The versions that connections of clients may have, the preferred one first: a client that
-    /// begins with one and offers a preferred one as well is moved to that (RFC 9368, compatible
-    /// version negotiation). Clients that begin with none of them are told what there is. What our
-    /// own clients speak is said by [`ClientConfig`](super::ClientConfig). Default: versions 1 and 2,
-    /// in this order, so that clients of version 1 stay with it.
+    /// The versions that connections may have, the preferred one first. Default version 1.
     pub fn supported_versions(mut self, versions: impl Into<Vec<Version>>) -> Self {
-        self.config.supported_versions = versions.into().into();
+        self.config.supported_versions = versions.into();
         self
     }
 

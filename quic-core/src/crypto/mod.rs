@@ -13,7 +13,6 @@
 
 mod client_hello;
 mod config;
-mod initial;
 mod key_update;
 mod keyring;
 mod keys;
