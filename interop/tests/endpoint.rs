@@ -154,6 +154,16 @@ fn an_environment_without_sense_is_a_failure() {
 }
 
 #[test]
+fn a_case_can_be_asked_for_without_running_it() {
+    let stage = Stage::new();
+    for (case, status) in [("transfer", 0), ("http3", 0), ("qzxwvtplm", 127), ("", 127)] {
+        let mut check = stage.endpoint("server", case);
+        let output = check.arg("--check").env("CERTS", "/nowhere").output().unwrap();
+        assert_eq!(output.status.code(), Some(status), "{case}");
+    }
+}
+
+#[test]
 fn files_come_over_one_connection_and_leave_their_traces() {
     let stage = Stage::new();
     let sizes = [0, 1, 65_536, 3 << 20];

@@ -1,5 +1,7 @@
 //! The test cases by name.
 
+use super::contract::Protocol;
+
 /// What a side does differently from a plain transfer of files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Case {
@@ -41,6 +43,14 @@ impl Case {
     /// The case of this name, if it is supported.
     pub(super) fn from_name(name: &str) -> Option<Self> {
         NAMES.iter().find(|(known, _)| *known == name).map(|(_, case)| *case)
+    }
+
+    /// What both sides speak.
+    pub(super) fn protocol(self) -> Protocol {
+        match self {
+            Self::Http3 => Protocol::H3,
+            Self::Transfer | Self::Multiconnect | Self::VersionNegotiation => Protocol::Hq,
+        }
     }
 }
 

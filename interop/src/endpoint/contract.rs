@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use http::Uri;
 
 use super::case::Case;
+use super::hq;
 use crate::failure::Failure;
 
 const DEFAULT_PORT: u16 = 443;
@@ -16,6 +17,8 @@ const DEFAULT_PORT: u16 = 443;
 pub(super) struct Contract {
     pub(super) role: Role,
     pub(super) case: Case,
+    /// What to speak, the preferred one first.
+    pub(super) protocols: Vec<Protocol>,
     /// What the client fetches. At least one, if the case has files at all.
     pub(super) requests: Vec<Request>,
     pub(super) www: PathBuf,
@@ -28,6 +31,23 @@ pub(super) struct Contract {
 pub(super) enum Role {
     Client,
     Server,
+}
+
+/// An application protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Protocol {
+    Hq,
+    H3,
+}
+
+impl Protocol {
+    /// Its name in TLS (ALPN).
+    pub(super) fn alpn(self) -> &'static [u8] {
+        match self {
+            Self::Hq => hq::ALPN,
+            Self::H3 => h3_lite::ALPN,
+        }
+    }
 }
 
 /// A URL to fetch.
@@ -80,6 +100,7 @@ impl Contract {
         Ok(Self {
             role,
             case,
+            protocols: protocols(case, &text("ALPN"))?,
             requests,
             www: folder("WWW", "/www"),
             downloads: folder("DOWNLOADS", "/downloads"),
@@ -87,6 +108,17 @@ impl Contract {
             port: port(&text("PORT"))?,
         })
     }
+}
+
+/// The protocol of the test case, unless others are named.
+fn protocols(case: Case, text: &str) -> Result<Vec<Protocol>, Failure> {
+    let named = text.split_whitespace().map(|name| match name.as_bytes() {
+        hq::ALPN => Ok(Protocol::Hq),
+        h3_lite::ALPN => Ok(Protocol::H3),
+        _ => Err(Failure::new(format!("ALPN names what is not spoken here: {name}"))),
+    });
+    let named: Vec<_> = named.collect::<Result<_, _>>()?;
+    Ok(if named.is_empty() { vec![case.protocol()] } else { named })
 }
 
 fn port(text: &str) -> Result<u16, Failure> {
@@ -177,6 +209,18 @@ mod tests {
     }
 
     #[test]
+    fn the_case_says_what_is_spoken_unless_the_environment_does() {
+        let spoken = |case, alpn| {
+            let variables = [("ROLE", "server"), ("TESTCASE", case), ("ALPN", alpn)];
+            read(&variables).unwrap().protocols
+        };
+        assert_eq!(spoken("transfer", ""), [Protocol::Hq]);
+        assert_eq!(spoken("http3", ""), [Protocol::H3]);
+        assert_eq!(spoken("transfer", "h3"), [Protocol::H3]);
+        assert_eq!(spoken("http3", "hq-interop h3"), [Protocol::Hq, Protocol::H3]);
+    }
+
+    #[test]
     fn an_unknown_case_is_told_before_anything_else() {
         for variables in [
             &[("TESTCASE", "xyzzy")][..],
@@ -198,6 +242,7 @@ mod tests {
             &[case, ("ROLE", "client"), ("REQUESTS", "  ")],
             &[case, ("ROLE", "server"), ("PORT", "65536")],
             &[case, ("ROLE", "server"), ("PORT", "-1")],
+            &[case, ("ROLE", "server"), ("ALPN", "h2")],
         ] {
             assert!(matches!(read(variables), Err(Refusal::Invalid(_))), "{variables:?}");
         }

@@ -43,6 +43,7 @@ and by hand, in place of the folders and the port that the runner uses:
   DOWNLOADS      client: where files go (/downloads)
   CERTS          cert.pem and priv.key of the server, ca.pem for the client (/certs)
   PORT           server: the UDP port (443); 0 is any free one
+  ALPN           what to speak, where that is not for the test case to say: hq-interop, h3
 
 Example:
   ROLE=server TESTCASE=transfer PORT=4433 WWW=www CERTS=certs interop endpoint
@@ -52,11 +53,16 @@ Example:
 /// Be one side of a test case of the QUIC interop runner, as the environment says.
 #[derive(Debug, Args)]
 #[command(after_help = CONTRACT)]
-pub(crate) struct Options {}
+pub(crate) struct Options {
+    /// Only see whether the environment makes sense, and whether the test case is known.
+    #[arg(long)]
+    check: bool,
+}
 
 /// Runs the command.
-pub(crate) async fn run(_: Options) -> Result<ExitCode, Failure> {
+pub(crate) async fn run(options: Options) -> Result<ExitCode, Failure> {
     let contract = match Contract::read(|name| std::env::var_os(name)) {
+        Ok(_) if options.check => return Ok(ExitCode::SUCCESS),
         Ok(contract) => contract,
         Err(Refusal::Unsupported(name)) => {
             say(format_args!("test case {name:?} is not supported"));

@@ -5,11 +5,10 @@ use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
-use h3_lite::server::{Server, service_fn};
-use quic_tokio::{Endpoint, Incoming, ServerConfig};
+use h3_lite::server::{Config, serve_connection, service_fn};
+use quic_tokio::{Connection, Endpoint, Incoming, ServerConfig};
 use tokio::task::JoinSet;
 
-use super::case::Case;
 use super::contract::Contract;
 use super::{close, hq, say, settings};
 use crate::failure::Failure;
@@ -23,7 +22,7 @@ pub(super) async fn run(contract: &Contract) -> Result<(), Failure> {
     let endpoint = bind(settings::server(contract)?, contract.port)?;
     say(format_args!("listening on {}", endpoint.local_addr()));
     tokio::select! {
-        () = serve(contract.case, &endpoint, site) => {}
+        () = serve(&endpoint, site) => {}
         () = signals.next() => {}
     }
     close(&endpoint).await;
@@ -43,24 +42,7 @@ fn bind(config: ServerConfig, port: u16) -> Result<Endpoint, Failure> {
     bound.map_err(|error| Failure::new(format!("cannot listen on port {port}: {error}")))
 }
 
-async fn serve(case: Case, endpoint: &Endpoint, site: Arc<Site>) {
-    match case {
-        Case::Http3 => serve_h3(endpoint, site).await,
-        Case::Transfer | Case::Multiconnect | Case::VersionNegotiation => {
-            serve_hq(endpoint, site).await;
-        }
-    }
-}
-
-async fn serve_h3(endpoint: &Endpoint, site: Arc<Site>) {
-    let service = service_fn(move |request| {
-        let site = Arc::clone(&site);
-        async move { Ok::<_, Infallible>(site.respond(request).await) }
-    });
-    Server::new(service).run(endpoint).await;
-}
-
-async fn serve_hq(endpoint: &Endpoint, site: Arc<Site>) {
+async fn serve(endpoint: &Endpoint, site: Arc<Site>) {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
@@ -78,8 +60,22 @@ async fn serve_one(incoming: Incoming, site: Arc<Site>) {
     match incoming.accept().await {
         Ok(connection) => {
             say(format_args!("{client}: connected"));
-            hq::serve(connection, site).await;
+            match connection.alpn() {
+                Some(h3_lite::ALPN) => serve_h3(connection, site).await,
+                _ => hq::serve(connection, site).await,
+            }
         }
         Err(error) => say(format_args!("{client}: {error}")),
+    }
+}
+
+async fn serve_h3(connection: Connection, site: Arc<Site>) {
+    let service = service_fn(move |request| {
+        let site = Arc::clone(&site);
+        async move { Ok::<_, Infallible>(site.respond(request).await) }
+    });
+    let client = connection.remote_address();
+    if let Err(error) = serve_connection(connection, service, Config::default()).await {
+        say(format_args!("{client}: {error}"));
     }
 }

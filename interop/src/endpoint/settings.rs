@@ -8,7 +8,6 @@ use quic_tokio::{ClientConfig, ServerConfig, TransportConfig};
 
 use super::case::Case;
 use super::contract::Contract;
-use super::hq;
 use super::trust::LongChains;
 use crate::failure::Failure;
 use crate::tls::{Identity, Trust};
@@ -27,7 +26,7 @@ const STREAMS: u64 = 100;
 
 pub(super) fn client(contract: &Contract) -> Result<Arc<ClientConfig>, Failure> {
     let trust = Trust::from_file(&contract.certs.join("ca.pem"))?;
-    let mut tls = trust.tls_config(&[alpn(contract.case)])?;
+    let mut tls = trust.tls_config(&alpn(contract))?;
     let verifier = LongChains::new(trust.roots()?, Arc::clone(tls.crypto_provider()));
     let verifier = verifier.map_err(|error| unusable(&error))?;
     tls.dangerous().set_certificate_verifier(Arc::new(verifier));
@@ -42,17 +41,14 @@ pub(super) fn client(contract: &Contract) -> Result<Arc<ClientConfig>, Failure> 
 pub(super) fn server(contract: &Contract) -> Result<ServerConfig, Failure> {
     let certs = &contract.certs;
     let identity = Identity::from_files(&certs.join("cert.pem"), &certs.join("priv.key"))?;
-    let tls = identity.tls_config(&[alpn(contract.case)])?;
+    let tls = identity.tls_config(&alpn(contract))?;
     let transport = patient(contract.case).max_bidi_streams(STREAMS).build();
     let config = transport.and_then(|transport| ServerConfig::new(tls.into(), transport.into()));
     config.map_err(|error| unusable(&error))
 }
 
-fn alpn(case: Case) -> &'static [u8] {
-    match case {
-        Case::Http3 => h3_lite::ALPN,
-        Case::Transfer | Case::Multiconnect | Case::VersionNegotiation => hq::ALPN,
-    }
+fn alpn(contract: &Contract) -> Vec<&'static [u8]> {
+    contract.protocols.iter().map(|protocol| protocol.alpn()).collect()
 }
 
 fn patient(case: Case) -> TransportConfigBuilder {
