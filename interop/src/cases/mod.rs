@@ -18,6 +18,9 @@ mod evidence;
 mod table;
 mod verdict;
 
+#[cfg(test)]
+mod tests;
+
 use std::time::Duration;
 
 pub(crate) use command::{Options, run};

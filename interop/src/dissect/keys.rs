@@ -231,7 +231,6 @@ impl PacketKey {
 
     /// The payload as it goes over the wire, with its tag.
     #[cfg(test)]
-    #[allow(dead_code)]
     pub(super) fn seal(
         &self,
         number: PacketNumber,
@@ -248,5 +247,69 @@ impl Unprotected<'_> {
     /// Bytes that are encrypted, with the tag.
     pub(super) fn sealed_len(&self) -> usize {
         self.sealed.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+
+    fn vectors() -> [(Version, Value); 2] {
+        let parse = |text| serde_json::from_str(text).unwrap();
+        [
+            (Version::V1, parse(include_str!("../../../tests/vectors/rfc9001_appendix_a.json"))),
+            (V2, parse(include_str!("../../../tests/vectors/rfc9369_appendix_a.json"))),
+        ]
+    }
+
+    fn bytes(value: &Value) -> Vec<u8> {
+        let digits = value.as_str().unwrap().as_bytes().chunks(2);
+        let byte = |pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap();
+        digits.map(byte).collect()
+    }
+
+    /// The number and the payload of a published packet.
+    fn open(
+        secret: &Secret,
+        version: Version,
+        vector: &Value,
+        number_at: usize,
+        largest: Option<u64>,
+    ) -> (u64, Vec<u8>) {
+        let packet = bytes(&vector["packet"]);
+        let largest = largest.map(PacketNumber::new);
+        let key = secret.header_key(version);
+        let packet = key.unprotect(&packet, number_at, largest).unwrap();
+        (packet.number.into_inner(), secret.packet_key(version).open(&packet).unwrap())
+    }
+
+    #[test]
+    fn published_initial_packets_are_opened() {
+        for (version, vectors) in vectors() {
+            let dcid = ConnectionId::new(&bytes(&vectors["keys"]["client_dcid"])).unwrap();
+            let client = Secret::initial(version, &dcid, Side::Client);
+            assert_eq!(client.bytes, bytes(&vectors["keys"]["client"]["secret"]));
+            let (number, payload) = open(&client, version, &vectors["client_initial"], 18, None);
+            assert_eq!(number, 2);
+            assert!(payload.starts_with(&bytes(&vectors["client_initial"]["crypto_frame"])));
+            let server = Secret::initial(version, &dcid, Side::Server);
+            let (number, payload) = open(&server, version, &vectors["server_initial"], 18, None);
+            assert_eq!(number, 1);
+            assert_eq!(payload, bytes(&vectors["server_initial"]["payload"]));
+        }
+    }
+
+    #[test]
+    fn published_short_packets_are_opened_and_secrets_updated() {
+        for (version, vectors) in vectors() {
+            let vector = &vectors["chacha20_short"];
+            let secret = Secret { suite: Suite::ChaCha20, bytes: bytes(&vector["secret"]) };
+            let near = vector["packet_number"].as_u64().unwrap();
+            let (number, payload) = open(&secret, version, vector, 1, Some(near - 10));
+            assert_eq!((number, payload), (near, vec![1]));
+            assert_eq!(secret.updated(version).bytes, bytes(&vector["ku"]));
+        }
     }
 }

@@ -24,6 +24,11 @@ pub(crate) mod pcap;
 mod tls;
 mod witness;
 
+#[cfg(test)]
+pub(crate) mod forge;
+#[cfg(test)]
+mod tests;
+
 use std::path::PathBuf;
 use std::process::ExitCode;
 

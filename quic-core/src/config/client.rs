@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use rustls::pki_types::ServerName;
-use rustls::quic::{ClientConnection, Version};
+use rustls::quic::ClientConnection;
 
 use super::error::ConfigError;
 use super::transport::TransportConfig;
+use super::versions::ClientVersions;
 use crate::crypto;
 use crate::crypto::{SessionMemory, SessionSlot};
-use crate::wire::Version as WireVersion;
+use crate::wire::Version;
 
 /// TLS and transport settings of outgoing connections, shared by any number of them.
 ///
@@ -23,6 +24,7 @@ pub struct ClientConfig {
     /// `None` if sessions are kept where `tls` says.
     sessions: Option<Arc<SessionMemory>>,
     early_data: bool,
+    versions: ClientVersions,
 }
 
 impl ClientConfig {
@@ -42,9 +44,10 @@ impl ClientConfig {
         }
         // Better refused here than in each connection.
         let name = ServerName::IpAddress(std::net::Ipv4Addr::LOCALHOST.into());
-        ClientConnection::new(Arc::clone(&tls), Version::V1, name, Vec::new())?;
+        ClientConnection::new(Arc::clone(&tls), rustls::quic::Version::V1, name, Vec::new())?;
         let early_data = tls.enable_early_data;
-        Ok(Self { tls, transport, sessions: None, early_data })
+        let versions = ClientVersions::default();
+        Ok(Self { tls, transport, sessions: None, early_data, versions })
     }
 
     /// Connections with default settings that trust the certificate authorities `roots` and offer
@@ -86,7 +89,7 @@ impl ClientConfig {
     /// The TLS configuration of one connection of `version`, and its part of the sessions.
     pub(crate) fn for_connection(
         &self,
-        version: WireVersion,
+        version: Version,
     ) -> (Arc<rustls::ClientConfig>, Option<SessionSlot>) {
         let slot = self.sessions.as_ref().map(|sessions| sessions.slot(version));
         if slot.is_none() && self.early_data == self.tls.enable_early_data {
@@ -104,6 +107,39 @@ impl ClientConfig {
     #[must_use]
     pub fn with_transport(self, transport: Arc<TransportConfig>) -> Self {
         Self { transport, ..self }
+    }
+
+    /// The same with other versions of QUIC: connections begin with `first`, and the server may
+    /// move them to any of `offered`, of which those that come first are preferred (RFC 9368,
+    /// compatible version negotiation). `first` is among what is offered, at the end if it is not
+    /// named.
+    ///
+    /// A server that does not speak `first` answers with those that it does; the client then begins
+    /// anew, once, with the one that comes first in `offered`. Default: version 1 and nothing else.
+    ///
+    /// `first` may be a reserved version (RFC 9000, section 6.3), which makes every server answer
+    /// so; reserved versions in `offered` are passed on and never chosen.
+    ///
+    /// ```
+    /// # fn example(config: quic_core::config::ClientConfig) -> Result<(), quic_core::config::ConfigError> {
+    /// use quic_core::wire::Version;
+    ///
+    /// // Begins where every server can follow, and prefers version 2.
+    /// let config = config.with_versions(Version::V1, &[Version::V2, Version::V1])?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// If a version is neither implemented nor reserved, or if all of them are reserved.
+    pub fn with_versions(self, first: Version, offered: &[Version]) -> Result<Self, ConfigError> {
+        Ok(Self { versions: ClientVersions::new(first, offered)?, ..self })
+    }
+
+    /// Which versions of QUIC connections begin with and may end up with.
+    pub fn versions(&self) -> &ClientVersions {
+        &self.versions
     }
 
     /// How servers are authenticated.

@@ -1,5 +1,7 @@
 //! What connections of one endpoint share.
 
+use std::sync::Arc;
+
 use super::error::ConfigError;
 use crate::cid::Generator;
 use crate::crypto::ResetKey;
@@ -15,7 +17,7 @@ pub struct EndpointConfig {
     max_incoming_bytes: usize,
     max_connections: usize,
     stateless_rate: u32,
-    supported_versions: Vec<Version>,
+    supported_versions: Arc<[Version]>,
 }
 
 impl Default for EndpointConfig {
@@ -27,7 +29,7 @@ impl Default for EndpointConfig {
             max_incoming_bytes: 4 << 20,
             max_connections: 1 << 16,
             stateless_rate: 1000,
-            supported_versions: vec![Version::V1],
+            supported_versions: Version::KNOWN.into(),
         }
     }
 }
@@ -68,8 +70,8 @@ impl EndpointConfig {
         self.stateless_rate
     }
 
-    /// The versions that connections may have.
-    pub fn supported_versions(&self) -> &[Version] {
+    /// The versions that connections of clients may have, the preferred one first.
+    pub fn supported_versions(&self) -> &Arc<[Version]> {
         &self.supported_versions
     }
 }
@@ -124,9 +126,13 @@ impl EndpointConfigBuilder {
         self
     }
 
-    /// The versions that connections may have, the preferred one first. Default version 1.
+    /// The versions that connections of clients may have, the preferred one first: a client that
+    /// begins with one and offers a preferred one as well is moved to that (RFC 9368, compatible
+    /// version negotiation). Clients that begin with none of them are told what there is. What our
+    /// own clients speak is said by [`ClientConfig`](super::ClientConfig). Default: versions 1 and 2,
+    /// in this order, so that clients of version 1 stay with it.
     pub fn supported_versions(mut self, versions: impl Into<Vec<Version>>) -> Self {
-        self.config.supported_versions = versions.into();
+        self.config.supported_versions = versions.into().into();
         self
     }
 

@@ -71,9 +71,9 @@ config_errors! {
     ConnectionIdLength
     "connection_id_len is not between 8 and 20 bytes: change it, 8 is enough for most uses"
     NoVersion
-    "supported_versions is empty, so that no connection can begin: leave the default, or name QUIC version 1"
+    "no version is named, or only reserved ones, so that no connection can begin: leave the default, or name QUIC version 1"
     VersionUnknown
-    "supported_versions names a version that is not implemented: only QUIC version 1 is"
+    "a version is named that is not implemented: QUIC versions 1 and 2 are"
     MaxIncomingBytesTooLow
     "max_incoming_bytes has no room for a datagram of 1200 bytes: raise it, or set max_incoming to 0"
     EarlyDataWithoutStoredSessions

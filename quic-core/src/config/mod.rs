@@ -10,9 +10,11 @@ mod endpoint;
 mod error;
 mod server;
 mod transport;
+mod versions;
 
 pub use client::ClientConfig;
 pub use endpoint::{EndpointConfig, EndpointConfigBuilder};
 pub use error::ConfigError;
 pub use server::ServerConfig;
 pub use transport::{TransportConfig, TransportConfigBuilder};
+pub use versions::ClientVersions;

@@ -49,8 +49,11 @@ pub enum Role {
 pub struct ConnectionSetup {
     /// Which end this is.
     pub role: Role,
-    /// The version to speak.
+    /// The version of the client's first flight.
     pub version: Version,
+    /// The versions that this side can end up with, the preferred one first. Of a client, `version`
+    /// is among them.
+    pub versions: Arc<[Version]>,
     /// The Destination Connection ID of the client's first Initial packet.
     pub original_dcid: ConnectionId,
     /// The connection ID that we put into our first packets.
@@ -91,13 +94,13 @@ impl Connection {
         let observers = setup.config.observers(&info);
         let (session, peer_initial_scid) = match setup.role {
             Role::Client { tls, server_name } => {
-                (Session::client(tls, server_name, encoded)?, None)
+                (Session::client(tls, setup.version, server_name, encoded)?, None)
             }
             Role::Server { tls, peer_initial_scid } => {
-                (Session::server(tls, encoded)?, Some(peer_initial_scid))
+                (Session::server(tls, setup.version, encoded)?, Some(peer_initial_scid))
             }
         };
-        let keys = Keyring::new(&setup.original_dcid, side);
+        let keys = Keyring::new(setup.version, &setup.original_dcid, side);
         let config = setup.config;
         let data_acks = AckPolicy::new(config.max_ack_delay());
         let remote_cid = peer_initial_scid.unwrap_or(setup.original_dcid);

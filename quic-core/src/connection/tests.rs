@@ -53,6 +53,7 @@ fn setup(rng: &mut Rng, role: Role, original_dcid: ConnectionId) -> ConnectionSe
     ConnectionSetup {
         role,
         version: Version::V1,
+        versions: Arc::new([Version::V1]),
         original_dcid,
         local_cid: generator.generate(rng),
         remote,

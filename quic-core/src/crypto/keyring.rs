@@ -3,13 +3,14 @@
 use std::fmt;
 use std::time::{Duration, Instant};
 
+use super::initial::InitialKeys;
 use super::key_update::{KeyUpdateProgress, KeyUpdateRefused, OneRttKeys};
 use super::keys::{EarlyKeys, KeyChange, KeyChangeKind, LevelKeys, SealKeys};
 use super::open::{OpenError, Opened, Protected};
 use super::seal::seal;
 use crate::error::{Discard, TransportError, Violation};
 use crate::wire::header::{KeyPhase, PartialHeader};
-use crate::wire::{ConnectionId, PacketNumber, PacketType, Side, SpaceId};
+use crate::wire::{ConnectionId, PacketNumber, PacketType, Side, SpaceId, Version};
 
 /// Where the handshake stands, as far as 1-RTT keys care.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,7 +43,7 @@ enum Early {
 /// is [discarded](Self::discard); the same space can then neither open nor seal again.
 pub struct Keyring {
     handshake: Handshake,
-    initial: Option<LevelKeys>,
+    initial: Option<InitialKeys>,
     handshake_keys: Option<LevelKeys>,
     early: Early,
     one_rtt: Option<OneRttKeys>,
@@ -52,12 +53,12 @@ pub struct Keyring {
 }
 
 impl Keyring {
-    /// A keyring with Initial keys for the end `side`, made from the Destination Connection ID of
-    /// the first Initial packet of the client (RFC 9001, section 5.2).
-    pub fn new(client_dcid: &ConnectionId, side: Side) -> Self {
+    /// A keyring with Initial keys of `version` for the end `side`, made from the Destination
+    /// Connection ID of the first Initial packet of the client (RFC 9001, section 5.2).
+    pub fn new(version: Version, client_dcid: &ConnectionId, side: Side) -> Self {
         Self {
             handshake: Handshake::Running,
-            initial: Some(LevelKeys::initial(client_dcid, side)),
+            initial: Some(InitialKeys::new(version, client_dcid, side)),
             handshake_keys: None,
             early: Early::None,
             one_rtt: None,
@@ -66,9 +67,19 @@ impl Keyring {
     }
 
     /// Replaces the Initial keys, for a client that was told by Retry to use another Destination
-    /// Connection ID.
+    /// Connection ID. They stay of the same version.
+    // RFC 9369, section 4.1: what follows a Retry has the version of what was sent before it.
     pub fn replace_initial(&mut self, client_dcid: &ConnectionId, side: Side) {
-        self.initial = Some(LevelKeys::initial(client_dcid, side));
+        let version = self.initial.as_ref().map_or(Version::V1, InitialKeys::version);
+        self.initial = Some(InitialKeys::new(version, client_dcid, side));
+    }
+
+    /// Initial packets are sealed with the keys of `version` from now on. Received ones are opened
+    /// with the keys of their own version, as before.
+    pub fn switch_version(&mut self, version: Version) {
+        if let Some(initial) = &mut self.initial {
+            initial.switch_to(version);
+        }
     }
 
     /// Takes keys from the TLS handshake into use.
@@ -198,7 +209,7 @@ impl Keyring {
             }
         };
         let packet = Protected::new(packet, header.pn_offset);
-        let opened = self.open_in(now, space, packet, largest_received);
+        let opened = self.open_in(now, space, header.version, packet, largest_received);
         match opened {
             Err(OpenError::Discard(Discard::DecryptionFailed)) => Err(self.on_auth_failure(space)),
             opened => opened,
@@ -209,6 +220,7 @@ impl Keyring {
         &mut self,
         now: Instant,
         space: SpaceId,
+        version: Version,
         packet: Protected<'_>,
         largest_received: Option<PacketNumber>,
     ) -> Result<Opened, OpenError> {
@@ -216,14 +228,14 @@ impl Keyring {
             return Err(Discard::KeysMissing.into());
         }
         let keys = match space {
-            SpaceId::Initial => &self.initial,
-            SpaceId::Handshake => &self.handshake_keys,
+            SpaceId::Initial => self.initial.as_mut().and_then(|keys| keys.of(version)),
+            SpaceId::Handshake => self.handshake_keys.as_mut(),
             SpaceId::Data => {
                 let keys = self.one_rtt.as_mut().ok_or(Discard::KeysMissing)?;
                 return keys.open(now, packet, largest_received);
             }
         };
-        let keys = keys.as_ref().ok_or(Discard::KeysMissing)?;
+        let keys = keys.ok_or(Discard::KeysMissing)?;
         let plain = packet
             .unprotect(&*keys.remote.header, largest_received)?
             .decrypt(&*keys.remote.packet)?;
@@ -250,7 +262,10 @@ impl Keyring {
     fn on_auth_failure(&mut self, space: SpaceId) -> OpenError {
         self.auth_failures += 1;
         let limit = match space {
-            SpaceId::Initial => self.initial.as_ref().map(|k| k.remote.packet.integrity_limit()),
+            SpaceId::Initial => {
+                let keys = self.initial.as_mut().and_then(|keys| keys.of(keys.version()));
+                keys.map(|k| k.remote.packet.integrity_limit())
+            }
             SpaceId::Handshake => {
                 self.handshake_keys.as_ref().map(|k| k.remote.packet.integrity_limit())
             }
@@ -290,14 +305,14 @@ impl Keyring {
     ) -> Result<(), TransportError> {
         let no_keys = || TransportError::new(Violation::Internal);
         let keys = match space {
-            SpaceId::Initial => &mut self.initial,
-            SpaceId::Handshake => &mut self.handshake_keys,
+            SpaceId::Initial => self.initial.as_mut().and_then(|keys| keys.of(keys.version())),
+            SpaceId::Handshake => self.handshake_keys.as_mut(),
             SpaceId::Data => {
                 let keys = self.one_rtt.as_mut().ok_or_else(no_keys)?;
                 return keys.seal(number, packet, header_len);
             }
         };
-        seal(&mut keys.as_mut().ok_or_else(no_keys)?.local, number, packet, header_len)
+        seal(&mut keys.ok_or_else(no_keys)?.local, number, packet, header_len)
     }
 
     /// Seals a 0-RTT packet in place; as [`seal`](Self::seal) does.

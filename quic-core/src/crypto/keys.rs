@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 
 use rustls::quic::{DirectionalKeys, HeaderProtectionKey, PacketKey, Secrets, Suite};
 
-use crate::wire::{ConnectionId, Side, SpaceId};
+use crate::wire::{ConnectionId, Side, SpaceId, Version};
 
 /// Length in bytes of the authentication tag at the end of each protected packet; the same for
 /// every AEAD that QUIC uses (RFC 9001, section 5.3).
@@ -32,13 +32,22 @@ pub(super) struct LevelKeys {
 
 impl LevelKeys {
     /// The keys that both sides derive from the Destination Connection ID of the client's first
-    /// Initial packet.
-    pub(super) fn initial(dcid: &ConnectionId, side: Side) -> Self {
+    /// Initial packet, in the way of `version`.
+    // req 9001-5.2-041
+    pub(super) fn initial(version: Version, dcid: &ConnectionId, side: Side) -> Self {
         let side = match side {
             Side::Client => rustls::Side::Client,
             Side::Server => rustls::Side::Server,
         };
-        INITIAL_SUITE.keys(dcid.as_slice(), side, rustls::quic::Version::V1).into()
+        INITIAL_SUITE.keys(dcid.as_slice(), side, tls_version(version)).into()
+    }
+}
+
+/// What TLS calls a version: it decides about the labels of all keys (RFC 9369, section 3.3.2).
+pub(super) fn tls_version(version: Version) -> rustls::quic::Version {
+    match version {
+        Version::V2 => rustls::quic::Version::V2,
+        _ => rustls::quic::Version::V1,
     }
 }
 

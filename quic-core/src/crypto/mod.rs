@@ -13,6 +13,7 @@
 
 mod client_hello;
 mod config;
+mod initial;
 mod key_update;
 mod keyring;
 mod keys;

@@ -8,13 +8,13 @@ use std::fmt;
 use std::sync::Arc;
 
 use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::quic::{ClientConnection, Connection, ServerConnection, Version};
+use rustls::quic::{ClientConnection, Connection, ServerConnection};
 use rustls::{AlertDescription, HandshakeKind, PeerMisbehaved};
 
 use super::client_hello::ClientHello;
-use super::keys::{EarlyKeys, KeyChange};
+use super::keys::{EarlyKeys, KeyChange, tls_version};
 use crate::error::{ConnectionError, TransportError, Violation};
-use crate::wire::{Side, SpaceId};
+use crate::wire::{Side, SpaceId, Version};
 
 /// Where the transport parameters that TLS shows during the handshake come from.
 ///
@@ -53,7 +53,7 @@ pub struct Session {
 }
 
 impl Session {
-    /// The client side of a handshake with the server `name`; `params` are the encoded transport
+    /// The client side of a handshake of `version` with the server `name`; `params` are the encoded transport
     /// parameters of this side.
     ///
     /// # Errors
@@ -63,16 +63,18 @@ impl Session {
     // req 9114-3.2-009, 9114-3.2-010
     pub fn client(
         config: Arc<rustls::ClientConfig>,
+        version: Version,
         name: ServerName<'static>,
         params: Vec<u8>,
     ) -> Result<Self, rustls::Error> {
         let alpn = config.alpn_protocols.clone();
         let server_name = Some(name.clone());
-        let tls = ClientConnection::new(config, Version::V1, name, params)?;
+        let tls = ClientConnection::new(config, tls_version(version), name, params)?;
         Ok(Self::new(tls.into(), alpn, server_name))
     }
 
-    /// The server side of a handshake; `params` are the encoded transport parameters of this side.
+    /// The server side of a handshake of `version`; `params` are the encoded transport parameters of
+    /// this side.
     ///
     /// # Errors
     ///
@@ -81,10 +83,11 @@ impl Session {
     // req 9001-8.2-103, 9001-5.3-042, 9001-5.3-043, 9001-4.6.1-019, 9001-4.2-011, 9000-7-083
     pub fn server(
         config: Arc<rustls::ServerConfig>,
+        version: Version,
         params: Vec<u8>,
     ) -> Result<Self, rustls::Error> {
         let alpn = config.alpn_protocols.clone();
-        let tls = ServerConnection::new(config, Version::V1, params)?;
+        let tls = ServerConnection::new(config, tls_version(version), params)?;
         Ok(Self::new(tls.into(), alpn, None))
     }
 

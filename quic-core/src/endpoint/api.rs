@@ -65,11 +65,12 @@ impl Endpoint {
             return Err(ConnectError::TooManyConnections);
         }
         let local_cid = self.new_connection_id();
-        let version = self.config.supported_versions()[0];
+        let version = config.versions().first();
         let (tls, sessions) = config.for_connection(version);
         let setup = ConnectionSetup {
             role: Role::Client { tls, server_name },
             version,
+            versions: Arc::clone(config.versions().offered()),
             // req 9000-7.2-085
             original_dcid: self.config.connection_ids().generate(&mut self.rng),
             local_cid,
@@ -119,6 +120,7 @@ impl Endpoint {
         let setup = ConnectionSetup {
             role: Role::Server { tls: Arc::clone(server.tls()), peer_initial_scid: incoming.scid },
             version: incoming.version,
+            versions: Arc::clone(self.config.supported_versions()),
             original_dcid: incoming.dcid,
             local_cid,
             remote: incoming.meta.remote,

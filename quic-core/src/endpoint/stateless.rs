@@ -176,7 +176,7 @@ pub(super) fn refusal(
     let end = writer.position() + TAG_LEN;
     header.finish_length(&mut out, end);
     out.truncate(end);
-    Keyring::new(client_dcid, Side::Server)
+    Keyring::new(version, client_dcid, Side::Server)
         .seal(SpaceId::Initial, number, &mut out, header.payload_offset())
         .expect("fresh Initial keys seal a packet");
     out

@@ -30,6 +30,14 @@ impl Endpoint {
             return self.reset_by_peer(now, handle);
         }
         let outcome = match Header::decode(datagram, self.config.connection_ids().len()) {
+            Ok(Header::Protected(header)) if !self.accepts_version(&header) => {
+                let header = UnknownVersionHeader {
+                    version: header.version,
+                    dcid: header.dcid.as_slice(),
+                    scid: header.scid.as_slice(),
+                };
+                self.negotiate_version(now, meta, &header, datagram.len())
+            }
             Ok(Header::Protected(header)) => match header.kind {
                 PacketType::Initial => self.on_first_initial(now, meta, &header, datagram),
                 PacketType::OneRtt => self.answer_lost_connection(now, meta, datagram),
@@ -51,6 +59,13 @@ impl Endpoint {
         if let Err(discard) = outcome {
             self.drop_datagram(discard);
         }
+    }
+
+    /// True for what can begin a connection of a version that clients may have, and for what does
+    /// not begin one.
+    fn accepts_version(&self, header: &PartialHeader) -> bool {
+        !matches!(header.kind, PacketType::Initial | PacketType::ZeroRtt)
+            || self.config.supported_versions().contains(&header.version)
     }
 
     /// The peer has lost the connection, which is over therefore.
@@ -191,7 +206,12 @@ impl Endpoint {
 fn authenticate(now: Instant, header: &PartialHeader, datagram: &[u8]) -> Result<(), Discard> {
     let mut packet =
         datagram.get(..header.packet_len).ok_or(Discard::LengthBeyondDatagram)?.to_vec();
-    match Keyring::new(&header.dcid, Side::Server).open(now, header, &mut packet, None) {
+    match Keyring::new(header.version, &header.dcid, Side::Server).open(
+        now,
+        header,
+        &mut packet,
+        None,
+    ) {
         // What breaks a rule is authentic too, and deserves an answer.
         Ok(_) | Err(OpenError::Transport(_)) => Ok(()),
         Err(OpenError::Discard(discard)) => Err(discard),

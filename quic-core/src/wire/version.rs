@@ -1,4 +1,4 @@
-//! Version numbers (RFC 9000, section 15).
+//! Version numbers (RFC 9000, section 15; RFC 9369).
 
 use std::fmt;
 
@@ -13,6 +13,13 @@ impl Version {
     /// QUIC version 1, RFC 9000.
     pub const V1: Self = Self(1);
 
+    /// QUIC version 2, RFC 9369: the same protocol as version 1 with other constants, so that nothing
+    /// on the way comes to depend on those.
+    pub const V2: Self = Self(0x6b33_43cf);
+
+    /// All versions that packets can be parsed of beyond the invariants.
+    pub const KNOWN: [Self; 2] = [Self::V1, Self::V2];
+
     /// True for the numbers of the form `0x?a?a?a?a`, which no protocol will ever have and which
     /// make the peer negotiate.
     pub const fn is_reserved(self) -> bool {
@@ -26,7 +33,13 @@ impl Version {
 
     /// True if packets of this version can be parsed beyond the invariants.
     pub const fn is_known(self) -> bool {
-        self.0 == Self::V1.0
+        matches!(self, Self::V1 | Self::V2)
+    }
+
+    /// True if a first flight of this version can be turned into one of `other` (RFC 9368, section
+    /// 2.2): versions 1 and 2 differ in constants only.
+    pub const fn is_compatible_with(self, other: Self) -> bool {
+        self.is_known() && other.is_known()
     }
 }
 
@@ -40,6 +53,7 @@ impl fmt::Display for Version {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
             Self::V1 => f.write_str("QUIC version 1"),
+            Self::V2 => f.write_str("QUIC version 2"),
             other => write!(f, "QUIC version {other:?}"),
         }
     }

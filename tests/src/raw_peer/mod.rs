@@ -27,7 +27,7 @@ use quic_core::wire::frame::{Ack, ConnectionClose, Frame, encode_ack};
 use quic_core::wire::header::{Header, PartialHeader};
 use quic_core::wire::{
     ConnectionId, FrameType, Frames, PacketNumber, PacketType, Side, SpaceId, TransportErrorCode,
-    TransportParameters,
+    TransportParameters, Version,
 };
 
 use crypto_stream::CryptoStream;
@@ -149,7 +149,7 @@ impl RawPeer {
         let mut encoded = Vec::new();
         params.encode(Side::Client, None, &mut encoded);
         let name = tls::SERVER_NAME.try_into().expect("a valid name");
-        let session = Session::client(tls, name, encoded).expect("TLS");
+        let session = Session::client(tls, Version::V1, name, encoded).expect("TLS");
         let mut peer = Self::new(session, local_cid, original_dcid, original_dcid);
         peer.send_handshake();
         peer.take_early_keys();
@@ -163,7 +163,8 @@ impl RawPeer {
         params: Vec<u8>,
     ) -> Self {
         let name = tls::SERVER_NAME.try_into().expect("a valid name");
-        let session = Session::client(tls::client(&[tls::ALPN]), name, params).expect("TLS");
+        let session =
+            Session::client(tls::client(&[tls::ALPN]), Version::V1, name, params).expect("TLS");
         let mut peer = Self::new(session, local_cid, original_dcid, original_dcid);
         peer.send_handshake();
         peer
@@ -207,7 +208,7 @@ impl RawPeer {
         };
         let mut encoded = Vec::new();
         params.encode(Side::Server, None, &mut encoded);
-        let session = Session::server(tls, encoded).expect("TLS");
+        let session = Session::server(tls, Version::V1, encoded).expect("TLS");
         Self::new(session, local_cid, remote_cid, original_dcid)
     }
 
@@ -219,7 +220,7 @@ impl RawPeer {
     ) -> Self {
         let (original_dcid, remote_cid) = initial_ids(first);
         let config = tls::server(Certificate::Small, &[tls::ALPN]);
-        let session = Session::server(config, params).expect("TLS");
+        let session = Session::server(config, Version::V1, params).expect("TLS");
         Self::new(session, local_cid, remote_cid, original_dcid)
     }
 
@@ -233,7 +234,7 @@ impl RawPeer {
         Self {
             side,
             session,
-            keys: Keyring::new(&original_dcid, side),
+            keys: Keyring::new(Version::V1, &original_dcid, side),
             spaces: Default::default(),
             remote_cid,
             local_cid,

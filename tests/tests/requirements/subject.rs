@@ -56,6 +56,7 @@ fn setup(
     ConnectionSetup {
         role,
         version: Version::V1,
+        versions: Arc::new([Version::V1]),
         original_dcid,
         local_cid: generator.generate(rng),
         remote: SocketAddr::from(PEER),

@@ -160,8 +160,8 @@ fn a_cipher_suite_without_header_protection_cannot_be_used() {
     let without = SupportedCipherSuite::Tls13(Box::leak(Box::new(without)));
     let (client, server) = configs_with(only(without), &[b"h3"]);
     let name = ServerName::try_from(NAME).unwrap();
-    assert!(Session::client(Arc::new(client), name, Vec::new()).is_err());
-    assert!(Session::server(Arc::new(server), Vec::new()).is_err());
+    assert!(Session::client(Arc::new(client), Version::V1, name, Vec::new()).is_err());
+    assert!(Session::server(Arc::new(server), Version::V1, Vec::new()).is_err());
 }
 
 #[test]
@@ -261,8 +261,8 @@ fn a_client_refuses_a_certificate_that_it_does_not_trust_and_says_why() {
 fn a_client_refuses_a_certificate_for_another_name() {
     let (client, server) = configs(&[b"h3"]);
     let name = ServerName::try_from("other.example").unwrap();
-    let client = Session::client(Arc::new(client), name, Vec::new()).unwrap();
-    let server = Session::server(Arc::new(server), Vec::new()).unwrap();
+    let client = Session::client(Arc::new(client), Version::V1, name, Vec::new()).unwrap();
+    let server = Session::server(Arc::new(server), Version::V1, Vec::new()).unwrap();
     let (mut client, mut server) = (Peer::new(client), Peer::new(server));
     client.deliver(&mut server, usize::MAX).unwrap();
     let error = server.deliver(&mut client, usize::MAX).unwrap_err();
@@ -345,7 +345,7 @@ fn a_session_ticket_must_not_limit_early_data() {
 fn a_server_takes_no_configuration_with_limited_early_data() {
     let (_, mut server) = configs(&[b"h3"]);
     server.max_early_data_size = 1;
-    assert!(Session::server(Arc::new(server), Vec::new()).is_err());
+    assert!(Session::server(Arc::new(server), Version::V1, Vec::new()).is_err());
 }
 
 // req-test 9001-5.3-043

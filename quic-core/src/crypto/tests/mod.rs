@@ -4,6 +4,7 @@ mod handshake;
 mod key_update;
 mod packets;
 mod vectors;
+mod vectors_v2;
 
 use std::sync::Arc;
 
@@ -15,7 +16,7 @@ use super::config::{client_config_with, provider, server_config_with};
 use super::{Keyring, Session, TAG_LEN};
 use crate::error::TransportError;
 use crate::wire::header::{Header, ShortHeader};
-use crate::wire::{ConnectionId, PacketNumber, Side, SpaceId, Truncated, Writer};
+use crate::wire::{ConnectionId, PacketNumber, Side, SpaceId, Truncated, Version, Writer};
 
 const NAME: &str = "server.example";
 /// Stands for encoded transport parameters; to TLS they are any bytes.
@@ -32,7 +33,7 @@ struct Peer {
 impl Peer {
     fn new(session: Session) -> Self {
         let dcid = ConnectionId::new(b"\x83\x94\xc8\xf0").unwrap();
-        let keys = Keyring::new(&dcid, session.side());
+        let keys = Keyring::new(Version::V1, &dcid, session.side());
         let mut this = Self { session, keys, outbox: Default::default() };
         this.collect();
         this
@@ -100,8 +101,9 @@ fn configs_with(
 
 fn pair_of(client: rustls::ClientConfig, server: rustls::ServerConfig) -> (Peer, Peer) {
     let name = ServerName::try_from(NAME).unwrap();
-    let client = Session::client(Arc::new(client), name, CLIENT_PARAMS.to_vec()).unwrap();
-    let server = Session::server(Arc::new(server), SERVER_PARAMS.to_vec()).unwrap();
+    let client =
+        Session::client(Arc::new(client), Version::V1, name, CLIENT_PARAMS.to_vec()).unwrap();
+    let server = Session::server(Arc::new(server), Version::V1, SERVER_PARAMS.to_vec()).unwrap();
     (Peer::new(client), Peer::new(server))
 }
 

@@ -212,7 +212,7 @@ proptest::proptest! {
     #[test]
     fn no_bytes_make_a_keyring_panic(mut data: Vec<u8>, largest: Option<u32>) {
         let dcid = ConnectionId::new(b"dcid").unwrap();
-        let mut keys = Keyring::new(&dcid, Side::Server);
+        let mut keys = Keyring::new(Version::V1, &dcid, Side::Server);
         if let Ok(Header::Protected(header)) = Header::decode(&data.clone(), 4) {
             let largest = largest.map(|number| PacketNumber::new(number.into()));
             let outcome = keys.open(Instant::now(), &header, &mut data, largest);

@@ -10,7 +10,7 @@ use super::super::keys::{CountedKey, SealKeys};
 use super::super::open::Protected;
 use super::super::{Keyring, retry, seal};
 use super::header_of;
-use crate::wire::{ConnectionId, PacketNumber, Side, SpaceId};
+use crate::wire::{ConnectionId, PacketNumber, Side, SpaceId, Version};
 
 fn vectors() -> Value {
     let text = include_str!("../../../../tests/vectors/rfc9001_appendix_a.json");
@@ -27,7 +27,7 @@ fn bytes(value: &Value) -> Vec<u8> {
 
 fn keyring(side: Side) -> Keyring {
     let dcid = ConnectionId::new(&bytes(&vectors()["keys"]["client_dcid"])).unwrap();
-    Keyring::new(&dcid, side)
+    Keyring::new(Version::V1, &dcid, side)
 }
 
 /// Header, payload and room for the tag.

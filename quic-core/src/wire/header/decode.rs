@@ -31,7 +31,7 @@ pub enum Header<'a> {
 pub struct PartialHeader {
     /// What kind of packet it is.
     pub kind: PacketType,
-    /// The version; of a short header, the version 1 that its connection must have.
+    /// The version; version 1 in a short header, which does not tell.
     pub version: Version,
     /// Whom the packet is for.
     pub dcid: ConnectionId,
@@ -181,12 +181,10 @@ fn decode_long<'a>(
         return Err(Discard::FixedBitZero);
     }
     let (dcid, scid) = (connection_id(dcid)?, connection_id(scid)?);
-    let kind = match first.0 & FirstByte::LONG_TYPE {
-        0x00 => PacketType::Initial,
-        0x10 => PacketType::ZeroRtt,
-        0x20 => PacketType::Handshake,
-        _ => return decode_retry(version, dcid, scid, datagram, reader),
-    };
+    let kind = first.long_type(version);
+    if kind == PacketType::Retry {
+        return decode_retry(version, dcid, scid, datagram, reader);
+    }
     let token = match kind {
         PacketType::Initial => {
             let token = reader.length_prefixed()?;

@@ -35,14 +35,6 @@ impl LongType<'_> {
             Self::Handshake => PacketType::Handshake,
         }
     }
-
-    const fn bits(&self) -> u8 {
-        match self {
-            Self::Initial { .. } => 0x00,
-            Self::ZeroRtt => 0x10,
-            Self::Handshake => 0x20,
-        }
-    }
 }
 
 /// The header of an Initial, 0-RTT or Handshake packet.
@@ -122,7 +114,8 @@ impl LongHeader<'_> {
     pub fn encode(&self, writer: &mut Writer<'_>) -> EncodedHeader {
         let start = writer.position();
         let form = FirstByte::LONG | FirstByte::FIXED;
-        writer.u8(form | self.ty.bits() | self.packet_number.len_bits());
+        let kind = FirstByte::long_type_bits(self.version, self.ty.packet_type());
+        writer.u8(form | kind | self.packet_number.len_bits());
         encode_invariants(writer, self.version, self.dcid.as_slice(), self.scid.as_slice());
         if let LongType::Initial { token } = self.ty {
             writer.length_prefixed(token);
@@ -229,8 +222,9 @@ impl RetryPacket<'_> {
     /// Writes the packet; its integrity tag of 16 bytes must follow.
     pub fn encode(&self, writer: &mut Writer<'_>) {
         debug_assert!(!self.token.is_empty());
-        let form = FirstByte::LONG | FirstByte::FIXED | FirstByte::LONG_TYPE;
-        writer.u8(form | (self.unused & 0x0f));
+        let form = FirstByte::LONG | FirstByte::FIXED;
+        let kind = FirstByte::long_type_bits(self.version, PacketType::Retry);
+        writer.u8(form | kind | (self.unused & 0x0f));
         encode_invariants(writer, self.version, self.dcid.as_slice(), self.scid.as_slice());
         writer.bytes(self.token);
     }

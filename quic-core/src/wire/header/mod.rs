@@ -17,6 +17,8 @@ pub use encode::{
 
 use std::ops::Not;
 
+use super::{PacketType, Version};
+
 /// The first byte of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FirstByte(pub u8);
@@ -25,6 +27,8 @@ impl FirstByte {
     const LONG: u8 = 0x80;
     const FIXED: u8 = 0x40;
     const LONG_TYPE: u8 = 0x30;
+    const LONG_TYPE_SHIFT: u8 = 4;
+    const LONG_TYPE_MASK: u8 = 0x03;
     const LONG_RESERVED: u8 = 0x0c;
     const SHORT_RESERVED: u8 = 0x18;
     const SPIN: u8 = 0x20;
@@ -41,6 +45,29 @@ impl FirstByte {
     #[inline]
     pub const fn is_fixed_bit_set(self) -> bool {
         self.0 & Self::FIXED != 0
+    }
+
+    /// The kind of a packet with a long header of `version`, which is a known one.
+    // req 9000-17.2-378
+    pub(crate) const fn long_type(self, version: Version) -> PacketType {
+        let bits = (self.0 & Self::LONG_TYPE) >> Self::LONG_TYPE_SHIFT;
+        match bits.wrapping_sub(long_type_base(version)) & Self::LONG_TYPE_MASK {
+            0 => PacketType::Initial,
+            1 => PacketType::ZeroRtt,
+            2 => PacketType::Handshake,
+            _ => PacketType::Retry,
+        }
+    }
+
+    /// The bits that say what kind of packet it is, in a long header of `version`.
+    const fn long_type_bits(version: Version, kind: PacketType) -> u8 {
+        let number = match kind {
+            PacketType::Initial => 0,
+            PacketType::ZeroRtt => 1,
+            PacketType::Handshake => 2,
+            PacketType::Retry | PacketType::VersionNegotiation | PacketType::OneRtt => 3,
+        };
+        ((number + long_type_base(version)) & Self::LONG_TYPE_MASK) << Self::LONG_TYPE_SHIFT
     }
 
     /// The bits that header protection covers.
@@ -73,6 +100,15 @@ impl FirstByte {
     #[inline]
     pub const fn spin(self) -> bool {
         self.0 & Self::SPIN != 0
+    }
+}
+
+/// The number of the Initial type: version 2 counts the same types from one on, and around (RFC 9369,
+/// section 3.2).
+const fn long_type_base(version: Version) -> u8 {
+    match version {
+        Version::V2 => 1,
+        _ => 0,
     }
 }
 

@@ -261,3 +261,43 @@ proptest! {
         crate::fuzz::transport_parameters(&bytes);
     }
 }
+
+#[test]
+fn version_2_has_other_numbers_for_the_same_types() {
+    let number = Truncated::with_len(PacketNumber::new(1), 2);
+    let types = [
+        (LongType::Initial { token: &[] }, 0xd1),
+        (LongType::ZeroRtt, 0xe1),
+        (LongType::Handshake, 0xf1),
+    ];
+    for (ty, first) in types {
+        let mut buf = [0; 64];
+        let mut writer = Writer::new(&mut buf);
+        let ids = [cid(&[1; 8]), cid(&[2; 8])];
+        let header = LongHeader {
+            ty,
+            version: Version::V2,
+            dcid: ids[0],
+            scid: ids[1],
+            packet_number: number,
+        };
+        let encoded = header.encode(&mut writer);
+        encoded.finish_length(&mut buf, 64);
+        assert_eq!(buf[0], first);
+        let read = protected(&buf, 8);
+        assert_eq!((read.kind, read.version), (ty.packet_type(), Version::V2));
+        assert_eq!([read.dcid, read.scid], ids);
+    }
+    let mut buf = [0; 64];
+    let retry = RetryPacket {
+        version: Version::V2,
+        dcid: cid(&[1; 8]),
+        scid: cid(&[2; 8]),
+        token: b"token",
+        unused: 0,
+    };
+    retry.encode(&mut Writer::new(&mut buf));
+    assert_eq!(buf[0] & 0xf0, 0xc0);
+    let Ok(Header::Retry(read)) = Header::decode(&buf[..retry.size() + 16], 8) else { panic!() };
+    assert_eq!((read.version, read.token), (Version::V2, &b"token"[..]));
+}
