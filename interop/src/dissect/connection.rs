@@ -20,7 +20,7 @@ const SHORT_HEADER_FIRST: usize = 1;
 /// One connection, as far as its packets have told.
 #[derive(Debug)]
 pub(crate) struct Connection {
-    /// The first ClientHello.
+    /// The first ClientHello; after Retry, the first one after it, which may differ.
     pub(crate) client_hello: Option<ClientHello>,
     /// The types of the handshake messages in the server's Handshake packets.
     pub(crate) server_messages: Vec<u8>,
@@ -35,7 +35,10 @@ pub(crate) struct Connection {
     /// The version of the server's last long header.
     version: Version,
     suite: Option<Suite>,
-    handshake_data: HashMap<(Side, SpaceId), Assembler>,
+    /// How many Retry packets came before `client_hello`.
+    hello_attempt: usize,
+    /// By sender, space and, of Initial packets, the number of Retry packets before.
+    handshake_data: HashMap<(Side, SpaceId, usize), Assembler>,
     one_rtt: HashMap<Side, OneRtt>,
     /// By capture, sender and space; each capture has an order of its own.
     largest: HashMap<(usize, Side, SpaceId), PacketNumber>,
@@ -67,6 +70,7 @@ impl Connection {
             initial_dcids: vec![dcid],
             version,
             suite: None,
+            hello_attempt: 0,
             handshake_data: HashMap::new(),
             one_rtt: HashMap::new(),
             largest: HashMap::new(),
@@ -138,15 +142,21 @@ impl Connection {
         packet: &[u8],
     ) -> Option<Opened> {
         let largest = self.largest(capture, sender, header.kind);
-        let opened = self.secrets(keys, sender, header).into_iter().find_map(|secret| {
+        let secrets = self.secrets(keys, sender, header);
+        let mut attempts = secrets.into_iter().enumerate();
+        let (attempt, opened) = attempts.find_map(|(attempt, secret)| {
             let header_key = secret.header_key(header.version);
             let packet = header_key.unprotect(packet, header.number_at, largest)?;
             let payload = secret.packet_key(header.version).open(&packet)?;
             let (number, sealed_len) = (packet.number.into_inner(), packet.sealed_len());
-            Some(Opened::new(sender, header.kind, number, KeyPhase::Zero, sealed_len, payload))
+            let phase = KeyPhase::Zero;
+            let opened = Opened::new(sender, header.kind, number, phase, sealed_len, payload);
+            Some((attempt, opened))
         })?;
+        // Only Initial packets have keys by attempt; others have one for each possible suite.
+        let attempt = if header.kind == PacketType::Initial { attempt } else { 0 };
         self.learn_header(sender, header);
-        self.learn(capture, header.kind, &opened);
+        self.learn(capture, header.kind, attempt, &opened);
         Some(opened)
     }
 
@@ -201,7 +211,7 @@ impl Connection {
                 opened
             }
         };
-        self.learn(capture, PacketType::OneRtt, &opened);
+        self.learn(capture, PacketType::OneRtt, 0, &opened);
         Some(opened)
     }
 
@@ -241,7 +251,7 @@ impl Connection {
     }
 
     /// Takes note of what an opened packet tells about the connection.
-    fn learn(&mut self, capture: usize, kind: PacketType, opened: &Opened) {
+    fn learn(&mut self, capture: usize, kind: PacketType, attempt: usize, opened: &Opened) {
         let (sender, Some(space)) = (opened.sender, kind.space()) else { return };
         let number = PacketNumber::new(opened.number);
         let largest = self.largest.entry((capture, sender, space)).or_insert(number);
@@ -250,26 +260,34 @@ impl Connection {
             match frame {
                 Frame::NewConnectionId(frame) => self.add_cid(sender, frame.connection_id),
                 Frame::Crypto(frame) => {
-                    let data = self.handshake_data.entry((sender, space)).or_default();
+                    let data = self.handshake_data.entry((sender, space, attempt)).or_default();
                     data.add(frame.offset, frame.data);
                 }
                 _ => {}
             }
         }
-        while let Some((message, body)) = self.next_message(sender, space) {
-            self.on_message(sender, space, message, &body);
+        let data = (sender, space, attempt);
+        while let Some((message, body)) = self.next_message(data) {
+            self.on_message(data, message, &body);
         }
     }
 
-    fn next_message(&mut self, sender: Side, space: SpaceId) -> Option<(u8, Vec<u8>)> {
-        self.handshake_data.get_mut(&(sender, space))?.next_message()
+    fn next_message(&mut self, data: (Side, SpaceId, usize)) -> Option<(u8, Vec<u8>)> {
+        self.handshake_data.get_mut(&data)?.next_message()
     }
 
-    fn on_message(&mut self, sender: Side, space: SpaceId, message: u8, body: &[u8]) {
+    fn on_message(
+        &mut self,
+        (sender, space, attempt): (Side, SpaceId, usize),
+        message: u8,
+        body: &[u8],
+    ) {
         match (sender, space, message) {
             (Side::Client, SpaceId::Initial, message_type::CLIENT_HELLO) => {
-                let hello = ClientHello::decode(body).ok();
-                self.client_hello = self.client_hello.take().or(hello);
+                if self.client_hello.is_none() || attempt > self.hello_attempt {
+                    self.client_hello = ClientHello::decode(body).ok();
+                    self.hello_attempt = attempt;
+                }
             }
             (Side::Server, SpaceId::Initial, message_type::SERVER_HELLO) => {
                 self.suite = tls::selected_suite(body).ok().and_then(Suite::from_number);
