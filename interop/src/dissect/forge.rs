@@ -130,6 +130,8 @@ pub(crate) struct Connection {
     /// By side and space.
     pub(crate) next_number: [[u64; 3]; 2],
     pub(crate) ecn: Option<Ecn>,
+    /// 0x40, unless the peers have agreed that it may be anything.
+    pub(crate) fixed_bit: u8,
 }
 
 impl Connection {
@@ -150,6 +152,7 @@ impl Connection {
             key_updates: [0; 2],
             next_number: [[0; 3]; 2],
             ecn: Some(Ecn::Ect0),
+            fixed_bit: 0x40,
         }
     }
 
@@ -246,9 +249,9 @@ impl Connection {
         };
         if kind == PacketType::OneRtt {
             let phase = if self.key_updates[from as usize] % 2 == 1 { 0x04 } else { 0 };
-            return [&[0x40 | phase | len_bits], dcid.as_slice()].concat();
+            return [&[self.fixed_bit | phase | len_bits], dcid.as_slice()].concat();
         }
-        let first = 0xc0 | (type_bits(self.version, kind) << 4) | len_bits;
+        let first = 0x80 | self.fixed_bit | (type_bits(self.version, kind) << 4) | len_bits;
         let len = (NUMBER_LEN + payload_len + 16) as u16 | 0x4000;
         let mut header = self.long_header(first, dcid, scid);
         if kind == PacketType::Initial {

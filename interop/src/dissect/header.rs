@@ -6,6 +6,8 @@ use quic_core::wire::{ConnectionId, PacketType, Reader, UnexpectedEnd, Version};
 /// QUIC version 2, RFC 9369.
 pub(crate) const V2: Version = Version(0x6b33_43cf);
 
+/// The bit of the first byte that tells a long header.
+const LONG: u8 = 0x80;
 const RETRY_TAG_LEN: usize = 16;
 
 /// The header of the packet at the start of some bytes.
@@ -50,12 +52,15 @@ pub(super) struct LongHeader<'a> {
 
 impl<'a> Header<'a> {
     /// Reads the header of the packet at the start of `bytes`; `None` if there is no packet.
+    ///
+    /// The fixed bit tells nothing: peers may agree to set it as they like (RFC 9287). Zeros to the
+    /// end of a datagram are what some endpoints fill it up with.
     pub(super) fn decode(bytes: &'a [u8]) -> Option<Self> {
         let first = *bytes.first()?;
-        match first & 0xc0 {
-            0x00 => None,
-            0x40 => Some(Self::Short),
-            _ => Self::decode_long(first, Reader::new(bytes)).ok(),
+        if first & LONG != 0 {
+            Self::decode_long(first, Reader::new(bytes)).ok()
+        } else {
+            bytes.iter().any(|byte| *byte != 0).then_some(Self::Short)
         }
     }
 
@@ -127,6 +132,7 @@ mod tests {
         assert_eq!(Header::decode(&[]), None);
         assert_eq!(Header::decode(&[0; 40]), None);
         assert_eq!(Header::decode(&[0x40]), Some(Header::Short));
+        assert_eq!(Header::decode(&[0, 0, 1]), Some(Header::Short));
         // A length that goes beyond the datagram.
         assert_eq!(Header::decode(&[0xc0, 0, 0, 0, 1, 0, 0, 0, 9, 1, 2, 3]), None);
         // Connection IDs beyond 20 bytes exist in other versions only.

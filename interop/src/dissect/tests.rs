@@ -222,3 +222,29 @@ fn early_data_is_read_before_the_server_has_said_anything() {
     let (_, packet) = dissection.captures[1].packets(CLIENT, PacketType::ZeroRtt).next().unwrap();
     assert_eq!(packet.frames().collect::<Vec<_>>(), challenge);
 }
+
+#[test]
+fn the_fixed_bit_and_bytes_after_the_last_packet_do_not_matter() {
+    let mut forgery = Forgery::default();
+    let mut connection = Connection { fixed_bit: 0, ..Connection::new(1) };
+    hello(&mut forgery, &mut connection);
+    answer(&mut forgery, &mut connection);
+    let mut packet = connection.packet(CLIENT, PacketType::Handshake, &ping());
+    packet.extend([0; 500]);
+    forgery.send(CLIENT, connection.path(CLIENT), None, &packet, Fate::Delivered);
+    let dissection = take_apart(&forgery);
+    assert_eq!(opened(&dissection)[0].len(), 5);
+    let last = dissection.captures[1].datagrams.last().unwrap();
+    assert_eq!((last.packets.len(), last.len), (1, packet.len()));
+}
+
+#[test]
+fn other_protocols_are_left_out() {
+    let mut forgery = Forgery::default();
+    let mut connection = Connection::new(1);
+    hello(&mut forgery, &mut connection);
+    let path = ("193.167.0.100:5353".parse().unwrap(), "193.167.100.2:53".parse().unwrap());
+    forgery.send(CLIENT, path, None, &[0x12, 0x34, 1, 0, 0, 1], Fate::Delivered);
+    let datagrams = &take_apart(&forgery).captures[1].datagrams;
+    assert_eq!(datagrams.len(), 1);
+}

@@ -59,7 +59,7 @@ pub(crate) fn dissect<'a>(
         datagram.sender = datagram.sender.or_else(|| witness.sender(path));
     }
     for capture in &mut captures {
-        capture.datagrams.retain(|datagram| !datagram.packets.is_empty());
+        capture.datagrams.retain(|datagram| witness.is_quic(datagram));
     }
     Ok(Dissection { captures, connections: witness.connections })
 }
@@ -108,6 +108,13 @@ impl Witness<'_> {
             datagram.packets.push(packet);
             rest = rest.get(len..).unwrap_or_default();
         }
+    }
+
+    /// False for other protocols over UDP, in which anything can look like a short header.
+    fn is_quic(&self, datagram: &Datagram) -> bool {
+        let ends = [datagram.source, datagram.destination];
+        let tells = |packet: &Packet| packet.kind.has_long_header() || packet.connection.is_some();
+        datagram.packets.iter().any(tells) || ends.iter().any(|end| self.servers.contains(end))
     }
 
     /// Who sends from the first of these addresses to the second.
