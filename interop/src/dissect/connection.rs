@@ -283,11 +283,11 @@ impl Connection {
         body: &[u8],
     ) {
         match (sender, space, message) {
-            (Side::Client, SpaceId::Initial, message_type::CLIENT_HELLO) => {
-                if self.client_hello.is_none() || attempt > self.hello_attempt {
-                    self.client_hello = ClientHello::decode(body).ok();
-                    self.hello_attempt = attempt;
-                }
+            (Side::Client, SpaceId::Initial, message_type::CLIENT_HELLO)
+                if self.client_hello.is_none() || attempt > self.hello_attempt =>
+            {
+                self.client_hello = ClientHello::decode(body).ok();
+                self.hello_attempt = attempt;
             }
             (Side::Server, SpaceId::Initial, message_type::SERVER_HELLO) => {
                 self.suite = tls::selected_suite(body).ok().and_then(Suite::from_number);
