@@ -9,6 +9,7 @@ use bytes::Bytes;
 use quic_core::config::{ClientConfig, ServerConfig};
 use quic_core::endpoint::IncomingId;
 use quic_core::error::ConnectionError;
+use quic_core::path::AddressProof;
 use quic_core::shared::{Ready, ReadyList};
 use quic_core::wire::VarInt;
 use tokio::sync::{Notify, oneshot};
@@ -57,6 +58,7 @@ enum Phase {
 pub(crate) struct Arrival {
     pub(crate) id: IncomingId,
     pub(crate) remote: SocketAddr,
+    pub(crate) proof: AddressProof,
 }
 
 /// The answer to a wish for a connection.
@@ -77,6 +79,7 @@ pub(crate) enum Command {
     },
     Refuse(IncomingId),
     Ignore(IncomingId),
+    Retry(IncomingId),
     Close {
         code: VarInt,
         reason: Bytes,
@@ -89,7 +92,11 @@ impl Command {
     fn makes_connection(&self) -> bool {
         match self {
             Self::Connect { .. } | Self::Accept { .. } => true,
-            Self::Refuse(_) | Self::Ignore(_) | Self::Close { .. } | Self::Release => false,
+            Self::Refuse(_)
+            | Self::Ignore(_)
+            | Self::Retry(_)
+            | Self::Close { .. }
+            | Self::Release => false,
         }
     }
 }

@@ -3,6 +3,8 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use quic_core::path::AddressProof;
+
 use crate::connect_error::ConnectError;
 use crate::connection::Connection;
 use crate::endpoint::{Arrival, Command, EndpointShared};
@@ -14,17 +16,45 @@ pub struct Incoming {
     /// `None` once it is decided what happens to the client.
     arrival: Option<Arrival>,
     remote: SocketAddr,
+    proof: AddressProof,
 }
 
 impl Incoming {
     pub(crate) fn new(shared: Arc<EndpointShared>, arrival: Arrival) -> Self {
-        let remote = arrival.remote;
-        Self { shared, arrival: Some(arrival), remote }
+        let (remote, proof) = (arrival.remote, arrival.proof);
+        Self { shared, arrival: Some(arrival), remote, proof }
     }
 
-    /// Where the client claims to be: it has not proved it.
+    /// Where the client claims to be; see [`is_address_validated`](Self::is_address_validated).
     pub fn remote_address(&self) -> SocketAddr {
         self.remote
+    }
+
+    /// True if the client has proved that it receives at its address, with a token of a Retry or
+    /// of an earlier connection (RFC 9000, section 8.1). Others may have forged it.
+    pub fn is_address_validated(&self) -> bool {
+        self.proof.is_validated()
+    }
+
+    /// How the client has proved its address, if it has.
+    pub fn address_proof(&self) -> AddressProof {
+        self.proof
+    }
+
+    /// Asks the client to prove its address with a Retry packet, which costs it a round trip, and
+    /// keeps nothing about it. It comes back as another `Incoming`.
+    ///
+    /// # Errors
+    ///
+    /// Gives the client back if it has followed a Retry already: it would ignore another.
+    pub fn retry(mut self) -> Result<(), Self> {
+        if self.proof == AddressProof::Retry {
+            return Err(self);
+        }
+        if let Some(arrival) = self.arrival.take() {
+            self.shared.send(Command::Retry(arrival.id));
+        }
+        Ok(())
     }
 
     /// Accepts the client, and waits until the handshake is complete.

@@ -7,8 +7,9 @@ use std::time::Instant;
 use bytes::BytesMut;
 use quic_core::config::ClientConfig;
 use quic_core::connection::{Connection, ConnectionEvent};
-use quic_core::endpoint::{ConnectionHandle, Endpoint, EndpointEvent};
+use quic_core::endpoint::{ConnectionHandle, Endpoint, EndpointEvent, IncomingId};
 use quic_core::error::ConnectionError;
+use quic_core::path::AddressProof;
 use quic_core::stream::StreamAudit;
 use quic_core::{DatagramMeta, Retention};
 
@@ -41,6 +42,8 @@ pub struct Host {
     pub address: SocketAddr,
     /// False if incoming connections are left waiting.
     pub accepts: bool,
+    /// Those that were, and how they have proved their address.
+    pub waiting: Vec<(IncomingId, AddressProof)>,
     /// True if nothing may keep a slice of a received datagram.
     pub copies: bool,
     connections: Vec<(ConnectionHandle, Known)>,
@@ -54,6 +57,7 @@ impl Host {
             endpoint,
             address,
             accepts: true,
+            waiting: Vec::new(),
             copies: false,
             connections: Vec::new(),
             buf: Vec::new(),
@@ -73,6 +77,12 @@ impl Host {
             .expect("a connection can be begun");
         self.connections.push((handle, Known::default()));
         handle
+    }
+
+    /// Accepts a client that waits.
+    pub fn accept(&mut self, now: Instant, id: IncomingId) {
+        let handle = self.endpoint.accept(now, id).expect("room for a connection");
+        self.connections.push((handle, Known::default()));
     }
 
     /// Connections in the order of their beginning, those that are over included.
@@ -127,10 +137,11 @@ impl Host {
     ) {
         while let Some(event) = self.endpoint.poll_event() {
             match event {
-                EndpointEvent::Incoming { id, .. } => {
-                    if self.accepts {
-                        let handle = self.endpoint.accept(now, id).expect("room for a connection");
-                        self.connections.push((handle, Known::default()));
+                EndpointEvent::Incoming { id, proof, .. } => {
+                    if !self.accepts {
+                        self.waiting.push((id, proof));
+                    } else {
+                        self.accept(now, id);
                     }
                 }
                 EndpointEvent::Connection(handle) => self.take_connection(handle, &mut on_event),

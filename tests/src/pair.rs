@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use quic_core::config::{
-    ClientConfig, EndpointConfig, EndpointConfigBuilder, ServerConfig, TransportConfig,
-    TransportConfigBuilder,
+    AddressValidation, ClientConfig, EndpointConfig, EndpointConfigBuilder, MemoryTokenStore,
+    ServerConfig, TokenStore, TransportConfig, TransportConfigBuilder,
 };
 use quic_core::connection::{Connection, ConnectionEvent};
 use quic_core::crypto::ResetKey;
@@ -49,6 +49,10 @@ pub struct Setup {
     pub server: TransportConfigBuilder,
     /// Settings of both endpoints.
     pub endpoint: EndpointConfigBuilder,
+    /// How the server validates the addresses of clients.
+    pub validation: AddressValidation,
+    /// Where the client keeps tokens.
+    pub tokens: Arc<dyn TokenStore>,
     /// What the server shows.
     pub certificate: Certificate,
     /// What the client speaks.
@@ -73,6 +77,8 @@ impl Setup {
             client: TransportConfig::builder(),
             server: TransportConfig::builder(),
             endpoint: EndpointConfig::builder(),
+            validation: AddressValidation::new(),
+            tokens: Arc::new(MemoryTokenStore::new()),
             certificate: Certificate::Small,
             client_alpn: vec![tls::ALPN],
             server_alpn: vec![tls::ALPN],
@@ -126,14 +132,16 @@ impl Setup {
         let client_config =
             ClientConfig::new(tls::client(&self.client_alpn), transport(self.client, "client"))
                 .expect("valid settings")
-                .with_sessions(Arc::default());
+                .with_sessions(Arc::default())
+                .with_token_store(Some(self.tokens));
         let client_config = match self.early_data {
             true => client_config.with_early_data(),
             false => client_config,
         };
         let server_tls = tls::server(self.certificate, &self.server_alpn);
         let server_config = ServerConfig::new(server_tls, transport(self.server, "server"));
-        let server_config = server_config.expect("valid settings");
+        let server_config =
+            server_config.expect("valid settings").with_address_validation(self.validation);
         let server_config = Arc::new(match self.early_data {
             true => server_config.with_early_data(&[]).expect("sessions are stored"),
             false => server_config,
@@ -158,6 +166,7 @@ impl Setup {
             server_config,
             external: CLIENT.into(),
             apps: [None, None],
+            meddler: None,
             crossings: Vec::new(),
             amplification: Amplification::default(),
             steps_at_once: 0,
@@ -166,6 +175,10 @@ impl Setup {
         }
     }
 }
+
+/// Somebody on the path between client and server: sees each datagram and whether it goes to the
+/// server, and says which datagrams go on in its place.
+pub type Meddler = Box<dyn FnMut(bool, Datagram) -> Vec<Datagram>>;
 
 /// A client and a server with a network between them; see the module documentation.
 pub struct Pair {
@@ -189,6 +202,8 @@ pub struct Pair {
     /// What the application of each side does on its first connection: the client's and the
     /// server's.
     pub apps: [Option<App>; 2],
+    /// Somebody on the path.
+    pub meddler: Option<Meddler>,
     /// All datagrams that were sent, the first ones of a very long run.
     pub crossings: Vec<Crossing>,
     /// What the server may send before it knows that the client is there.
@@ -377,7 +392,7 @@ impl Pair {
 
     /// Lets both sides react to what happened, and sends what they have to say.
     pub fn flush(&mut self) {
-        let Self { client, server, network, crossings, now, external, .. } = self;
+        let Self { client, server, network, crossings, now, external, meddler, .. } = self;
         let [client_app, server_app] = &mut self.apps;
         client.take_events(*now, |connection, _, event| drive(client_app, connection, event));
         server.take_events(*now, |connection, _, event| drive(server_app, connection, event));
@@ -385,7 +400,12 @@ impl Pair {
             if crossings.len() < MAX_CROSSINGS {
                 crossings.push(Crossing::new(*now, to_server, &datagram));
             }
-            network.send(*now, to_server, datagram);
+            match meddler {
+                None => network.send(*now, to_server, datagram),
+                Some(meddler) => meddler(to_server, datagram)
+                    .into_iter()
+                    .for_each(|datagram| network.send(*now, to_server, datagram)),
+            }
         };
         client.transmit(*now, |datagram| send(true, Datagram { from: *external, ..datagram }));
         let amplification = &mut self.amplification;

@@ -62,12 +62,17 @@ pub struct Amplification {
     received: usize,
     sent: usize,
     validated: bool,
+    /// A token in an Initial packet proves the address: the test knows that it is good.
+    pub trusts_tokens: bool,
 }
 
 impl Amplification {
     pub(crate) fn on_client_datagram(&mut self, datagram: &[u8]) {
         self.received += datagram.len();
         self.validated |= packet_types(datagram).contains(&PacketType::Handshake);
+        let header = Header::decode(datagram, CID_LEN);
+        let has_token = matches!(header, Ok(Header::Protected(header)) if !header.token.is_empty());
+        self.validated |= self.trusts_tokens && has_token;
     }
 
     /// # Panics

@@ -2,7 +2,7 @@
 
 /// Delivery of one frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Delivery {
+pub(crate) enum Delivery {
     /// It was never sent.
     Unsent,
     /// It is in a packet of which nothing is known yet.
@@ -15,7 +15,7 @@ pub(super) enum Delivery {
 
 impl Delivery {
     /// True if the frame should go into the next packet.
-    pub(super) fn is_pending(self) -> bool {
+    pub(crate) fn is_pending(self) -> bool {
         match self {
             Self::Unsent | Self::Lost => true,
             Self::InFlight | Self::Acknowledged => false,
@@ -23,13 +23,13 @@ impl Delivery {
     }
 
     /// The frame went into a packet.
-    pub(super) fn on_sent(&mut self) {
+    pub(crate) fn on_sent(&mut self) {
         debug_assert!(self.is_pending());
         *self = Self::InFlight;
     }
 
     /// A packet with the frame was lost. Another one may have arrived before.
-    pub(super) fn on_lost(&mut self) {
+    pub(crate) fn on_lost(&mut self) {
         match self {
             Self::InFlight => *self = Self::Lost,
             Self::Unsent | Self::Lost | Self::Acknowledged => {}

@@ -11,6 +11,7 @@ mod generator;
 mod local;
 mod remote;
 
+pub(crate) use delivery::Delivery;
 pub use generator::{Generator, InvalidLength};
 pub use local::LocalIds;
 pub use remote::{RemoteIds, Switched};

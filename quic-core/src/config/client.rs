@@ -6,6 +6,7 @@ use rustls::pki_types::ServerName;
 use rustls::quic::ClientConnection;
 
 use super::error::ConfigError;
+use super::tokens::{MemoryTokenStore, TokenStore};
 use super::transport::TransportConfig;
 use super::versions::ClientVersions;
 use crate::crypto;
@@ -17,6 +18,9 @@ use crate::wire::Version;
 /// Sessions are resumed (RFC 9001, section 4.5) from a [`SessionMemory`]: connections resume each
 /// other's sessions if their configurations share it, on whatever endpoint. Clones share it.
 /// [`with_roots`](Self::with_roots) begins with an empty memory for 256 servers.
+///
+/// Address-validation tokens live in a [`TokenStore`], likewise shared by clones: connections use
+/// each other's tokens.
 #[derive(Clone, Debug)]
 pub struct ClientConfig {
     tls: Arc<rustls::ClientConfig>,
@@ -25,6 +29,7 @@ pub struct ClientConfig {
     sessions: Option<Arc<SessionMemory>>,
     early_data: bool,
     versions: ClientVersions,
+    tokens: Option<Arc<dyn TokenStore>>,
 }
 
 impl ClientConfig {
@@ -47,7 +52,9 @@ impl ClientConfig {
         ClientConnection::new(Arc::clone(&tls), rustls::quic::Version::V1, name, Vec::new())?;
         let early_data = tls.enable_early_data;
         let versions = ClientVersions::default();
-        Ok(Self { tls, transport, sessions: None, early_data, versions })
+        let tokens: Arc<dyn TokenStore> = Arc::new(MemoryTokenStore::new());
+        let tokens = Some(tokens);
+        Ok(Self { tls, transport, sessions: None, early_data, versions, tokens })
     }
 
     /// Connections with default settings that trust the certificate authorities `roots` and offer
@@ -142,6 +149,13 @@ impl ClientConfig {
         &self.versions
     }
 
+    /// The same with another store for the tokens that servers give out for later connections;
+    /// `None` to keep and use no tokens. Default: a [`MemoryTokenStore`].
+    #[must_use]
+    pub fn with_token_store(self, tokens: Option<Arc<dyn TokenStore>>) -> Self {
+        Self { tokens, ..self }
+    }
+
     /// How servers are authenticated.
     pub fn tls(&self) -> &Arc<rustls::ClientConfig> {
         &self.tls
@@ -150,6 +164,11 @@ impl ClientConfig {
     /// What the connections live by.
     pub fn transport(&self) -> &Arc<TransportConfig> {
         &self.transport
+    }
+
+    /// Where tokens for later connections are kept.
+    pub fn token_store(&self) -> Option<&Arc<dyn TokenStore>> {
+        self.tokens.as_ref()
     }
 }
 

@@ -9,12 +9,16 @@ mod client;
 mod endpoint;
 mod error;
 mod server;
+mod tokens;
 mod transport;
+mod validation;
 mod versions;
 
 pub use client::ClientConfig;
 pub use endpoint::{EndpointConfig, EndpointConfigBuilder};
 pub use error::ConfigError;
 pub use server::ServerConfig;
+pub use tokens::{MAX_TOKEN_LEN, MemoryTokenStore, TokenScope, TokenStore};
 pub use transport::{TransportConfig, TransportConfigBuilder};
+pub use validation::{AddressValidation, RetryPolicy};
 pub use versions::ClientVersions;

@@ -7,6 +7,7 @@ use rustls::quic::{ServerConnection, Version};
 
 use super::error::ConfigError;
 use super::transport::TransportConfig;
+use super::validation::AddressValidation;
 use crate::crypto;
 use crate::crypto::SessionGuard;
 
@@ -21,6 +22,7 @@ pub struct ServerConfig {
     tls: Arc<rustls::ServerConfig>,
     transport: Arc<TransportConfig>,
     early_data: Option<EarlyData>,
+    validation: AddressValidation,
 }
 
 /// A server that takes early data.
@@ -53,7 +55,8 @@ impl ServerConfig {
         // Better refused here than in each connection.
         ServerConnection::new(Arc::clone(&tls), Version::V1, Vec::new())?;
         let takes_early_data = tls.max_early_data_size != 0;
-        let config = Self { tls, transport, early_data: None };
+        let validation = AddressValidation::default();
+        let config = Self { tls, transport, early_data: None, validation };
         if takes_early_data { config.with_early_data(&[]) } else { Ok(config) }
     }
 
@@ -116,6 +119,12 @@ impl ServerConfig {
         Self { transport, early_data, ..self }
     }
 
+    /// The same with other means to validate the addresses of clients: Retry packets and tokens.
+    #[must_use]
+    pub fn with_address_validation(self, validation: AddressValidation) -> Self {
+        Self { validation, ..self }
+    }
+
     /// How the server authenticates itself, and which sessions it resumes.
     pub fn tls(&self) -> &Arc<rustls::ServerConfig> {
         self.early_data.as_ref().map_or(&self.tls, |early| &early.tls)
@@ -124,6 +133,11 @@ impl ServerConfig {
     /// What the connections live by.
     pub fn transport(&self) -> &Arc<TransportConfig> {
         &self.transport
+    }
+
+    /// How the addresses of clients are validated.
+    pub fn address_validation(&self) -> &AddressValidation {
+        &self.validation
     }
 }
 

@@ -123,6 +123,7 @@ impl Connection {
             SentFrame::HandshakeDone => self.handshake.on_handshake_done_acked(),
             SentFrame::NewConnectionId { sequence } => self.local_ids.on_acked(sequence),
             SentFrame::RetireConnectionId { sequence } => self.remote_ids.on_acked(sequence),
+            SentFrame::NewToken { index } => self.tokens.on_acked(index),
         }
     }
 
@@ -156,6 +157,7 @@ impl Connection {
             SentFrame::HandshakeDone => self.handshake.on_handshake_done_lost(),
             SentFrame::NewConnectionId { sequence } => self.local_ids.on_lost(sequence),
             SentFrame::RetireConnectionId { sequence } => self.remote_ids.on_lost(sequence),
+            SentFrame::NewToken { index } => self.tokens.on_lost(index),
         }
     }
 

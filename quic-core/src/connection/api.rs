@@ -10,7 +10,7 @@ use crate::error::ConnectionError;
 use crate::observe::Stats;
 use crate::stream::{StreamEvent, Streams};
 use crate::wire::SpaceId;
-use crate::wire::{ApplicationErrorCode, Side};
+use crate::wire::{ApplicationErrorCode, Side, Version};
 
 /// Something the owner of a connection should know.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -91,6 +91,11 @@ impl Connection {
     /// Whether this end is the client or the server.
     pub fn side(&self) -> Side {
         self.side
+    }
+
+    /// The version that is spoken.
+    pub fn version(&self) -> Version {
+        self.version
     }
 
     /// The address of the peer on the path in use.

@@ -77,7 +77,10 @@ impl Connection {
             Frame::NewToken(_) if self.side == Side::Server => {
                 Err(TransportError::new(Violation::NewTokenAtServer))
             }
-            Frame::NewToken(_) => Ok(()),
+            Frame::NewToken(new) => {
+                self.tokens.on_received(new.token);
+                Ok(())
+            }
             Frame::HandshakeDone => self.on_handshake_done(now),
             Frame::ConnectionClose(close) => {
                 self.on_connection_close(now, close);

@@ -27,6 +27,7 @@ impl Connection {
             || self.path.has_response()
             || self.local_ids.has_pending()
             || self.remote_ids.has_pending()
+            || self.tokens.has_pending()
             || self.has_stream_frames()
     }
 
@@ -114,6 +115,10 @@ impl Connection {
         while let Some(new) = self.local_ids.next_frame(writer.remaining()) {
             new.encode(writer);
             draft.frames.push(SentFrame::NewConnectionId { sequence: new.sequence_number });
+        }
+        while let Some((index, new)) = self.tokens.next_frame(writer.remaining()) {
+            new.encode(writer);
+            draft.frames.push(SentFrame::NewToken { index });
         }
     }
 

@@ -77,6 +77,11 @@ impl Handshake {
         self.peer_initial_scid.is_none_or(|known| known == scid)
     }
 
+    /// True at a client that has opened no packet of the server.
+    pub(super) fn is_unanswered(&self) -> bool {
+        self.peer_initial_scid.is_none()
+    }
+
     pub(super) fn wants_handshake_done(&self) -> bool {
         self.done == HandshakeDone::Pending
     }
@@ -230,7 +235,7 @@ impl Connection {
             Side::Client => HandshakeConnectionIds::Client {
                 original_destination: self.handshake.original_dcid,
                 initial_source,
-                retry_source: None,
+                retry_source: self.admission.retry_source(),
             },
         }
     }
@@ -252,6 +257,7 @@ impl Connection {
         if self.side == Side::Server {
             // req 9001-4.1.2-003, 9000-19.20-479
             self.handshake.done = HandshakeDone::Pending;
+            self.tokens.request();
             self.on_handshake_confirmed(now);
         }
         Ok(())
@@ -308,7 +314,9 @@ impl Connection {
         if self.side == Side::Server {
             return Discard::VersionNegotiationAtServer;
         }
-        if self.handshake.peer_initial_scid.is_some() || !self.state.is_handshaking() {
+        let is_answered =
+            !self.handshake.is_unanswered() || self.admission.retry_source().is_some();
+        if is_answered || !self.state.is_handshaking() {
             return Discard::VersionNegotiationLate;
         }
         // An echo of the connection ID that we sent to: it was not made up by somebody off the path.

@@ -7,6 +7,8 @@
 //! | `acked` | what we sent was acknowledged or lost | |
 //! | `handshake` | CRYPTO data to TLS and back, keys, transport parameters | |
 //! | `early` | data before the handshake is complete | |
+//! | `retry` | the server wants a client to prove its address | |
+//! | `tokens` | tokens for later connections, given and received | |
 //! | `timers` | every deadline, and what happens when it passes | |
 //! | `close` | closing, draining, and why | |
 //! | `patience` | how many packets that bring nothing are put up with | |
@@ -33,11 +35,13 @@ mod handshake;
 mod inject;
 mod patience;
 mod recv;
+mod retry;
 mod send;
 mod sent_frame;
 mod setup;
 mod state;
 mod timers;
+mod tokens;
 
 pub use api::{ConnectionEvent, HandshakeData};
 pub use early::EarlyData;
@@ -65,9 +69,11 @@ use early::Early;
 use handshake::Handshake;
 use patience::Patience;
 use recv::Undecryptable;
+use retry::Admission;
 use sent_frame::SentFrames;
 use state::State;
 use timers::Deadlines;
+use tokens::NewTokens;
 
 /// A change to what the endpoint must route to this connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,6 +98,8 @@ pub struct Connection {
     state: State,
     handshake: Handshake,
     early: Early,
+    admission: Admission,
+    tokens: NewTokens,
     session: Session,
     keys: Keyring,
     /// `None` once the space was discarded.

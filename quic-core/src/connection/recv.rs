@@ -112,7 +112,9 @@ impl Connection {
             // Only a datagram whose first packet cannot be opened can be a stateless reset.
             let token = reset_token.take();
             let header = match self.read_header(now, &datagram) {
-                Ok(header) => header,
+                Ok(Some(header)) => header,
+                // Nothing can follow a Retry packet.
+                Ok(None) => return,
                 Err(discard) => return self.drop_unopened(now, discard, datagram.len(), token),
             };
             let packet = datagram.split_to(header.packet_len);
@@ -180,17 +182,19 @@ impl Connection {
     }
 
     /// Reads what the next packet of a datagram says without keys. Version Negotiation ends the
-    /// attempt right here; everything else that carries no frames is dropped.
-    fn read_header(&mut self, now: Instant, datagram: &[u8]) -> Result<PartialHeader, Discard> {
+    /// attempt right here, Retry begins it anew and leaves nothing to open; everything else that
+    /// carries no frames is dropped.
+    fn read_header(
+        &mut self,
+        now: Instant,
+        datagram: &[u8],
+    ) -> Result<Option<PartialHeader>, Discard> {
         match Header::decode(datagram, self.local_ids.len())? {
-            Header::Protected(header) => Ok(header),
+            Header::Protected(header) => Ok(Some(header)),
             Header::VersionNegotiation(packet) => {
                 Err(self.on_version_negotiation(now, packet.scid, packet.versions))
             }
-            // Retry is not asked for yet: this client has nothing to do with one.
-            Header::Retry(_) if self.side == Side::Server => Err(Discard::RetryAtServer),
-            // req 9000-17.2.5.2-407
-            Header::Retry(_) => Err(Discard::RetryLate),
+            Header::Retry(packet) => self.on_retry(now, &packet).map(|()| None),
             // req 9000-5.2.1-064
             Header::UnknownVersion(_) => Err(Discard::VersionUnexpected),
         }

@@ -20,7 +20,7 @@ use crate::wire::{PacketNumber, Side, SpaceId, Truncated};
 /// A train is one UDP datagram for the kernel until it is cut: with an IPv4 header it has at most
 /// this many bytes.
 const MAX_TRAIN: usize = 65_507;
-/// A further packet is only begun in a datagram with at least this much room.
+/// A further packet is only begun in a datagram with at least this much room, beside its token.
 const MIN_PACKET_ROOM: usize = 96;
 /// Header protection samples 16 bytes from 4 bytes behind the start of the packet number
 /// (RFC 9001 section 5.4.2); with a tag of 16 bytes, number and payload make up at least 4.
@@ -197,7 +197,7 @@ impl Connection {
         let mut end = 0;
         let mut must_fill = false;
         for (index, space) in SpaceId::ALL.into_iter().enumerate() {
-            if out.len() - end < MIN_PACKET_ROOM || !self.wants_packet(now, space, permit) {
+            if out.len() - end < self.least_room(space) || !self.wants_packet(now, space, permit) {
                 continue;
             }
             let Some(mut draft) = self.draft_packet(now, out, end, space, permit) else { continue };
@@ -213,6 +213,14 @@ impl Connection {
             }
         }
         end
+    }
+
+    /// The room that a packet in `space` is worth beginning in.
+    fn least_room(&self, space: SpaceId) -> usize {
+        match space {
+            SpaceId::Initial => MIN_PACKET_ROOM + self.admission.token().len(),
+            SpaceId::Handshake | SpaceId::Data => MIN_PACKET_ROOM,
+        }
     }
 
     /// Datagrams with Initial packets, or with the answer to a path challenge, are filled up to the
@@ -264,7 +272,7 @@ impl Connection {
         let mut end = 0;
         let spaces = SpaceId::ALL.map(|id| (id, self.space(id).is_some() && self.keys.has(id)));
         for (index, (id, usable)) in spaces.into_iter().enumerate() {
-            if !usable || room - end < MIN_PACKET_ROOM {
+            if !usable || room - end < self.least_room(id) {
                 continue;
             }
             let number = self.recovery.next_packet_number(id, &mut self.rng)?;
@@ -329,8 +337,8 @@ impl Connection {
         let dcid = self.remote_ids.active();
         let mut writer = Writer::new(&mut out[start..]);
         let ty = match space {
-            // Tokens come with Retry and NEW_TOKEN.
-            SpaceId::Initial => Some(LongType::Initial { token: &[] }),
+            // req 9000-8.1.2-123, 9000-8.1.3-126
+            SpaceId::Initial => Some(LongType::Initial { token: self.admission.token() }),
             SpaceId::Handshake => Some(LongType::Handshake),
             SpaceId::Data => self.sends_early().then_some(LongType::ZeroRtt),
         };

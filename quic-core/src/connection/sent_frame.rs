@@ -31,6 +31,9 @@ pub(super) enum SentFrame {
     RetireConnectionId {
         sequence: u64,
     },
+    NewToken {
+        index: u8,
+    },
 }
 
 /// The frames of one packet; the common case of one frame needs no allocation.

@@ -12,13 +12,15 @@ use super::early::Early;
 use super::handshake::Handshake;
 use super::patience::Patience;
 use super::recv::Undecryptable;
+use super::retry::Admission;
 use super::state::State;
 use super::timers::Deadlines;
+use super::tokens::NewTokens;
 use crate::cid::{Generator, LocalIds, RemoteIds};
 use crate::config::TransportConfig;
 use crate::crypto::{Keyring, ResetKey, Session};
-use crate::observe::{ConnectionInfo, Event, Initiator};
-use crate::path::Path;
+use crate::observe::{ConnectionInfo, ConnectionState, Event, Initiator};
+use crate::path::{AddressProof, Path};
 use crate::recovery::{AckOutcome, Recovery};
 use crate::space::{AckPolicy, PacketSpace};
 use crate::stream::Streams;
@@ -35,6 +37,9 @@ pub enum Role {
         tls: Arc<rustls::ClientConfig>,
         /// Who the server must prove to be.
         server_name: rustls::pki_types::ServerName<'static>,
+        /// A token that the server gave on an earlier connection; empty if there is none. At most
+        /// [`MAX_TOKEN_LEN`](crate::config::MAX_TOKEN_LEN) bytes.
+        token: Bytes,
     },
     /// The one that is called.
     Server {
@@ -42,6 +47,10 @@ pub enum Role {
         tls: Arc<rustls::ServerConfig>,
         /// The Source Connection ID of the client's first Initial packet.
         peer_initial_scid: ConnectionId,
+        /// How the client has proved its address already.
+        proof: AddressProof,
+        /// What the client sends to after a Retry: the connection ID that the Retry named.
+        retry_source: Option<ConnectionId>,
     },
 }
 
@@ -54,7 +63,7 @@ pub struct ConnectionSetup {
     /// The versions that this side can end up with, the preferred one first. Of a client, `version`
     /// is among them.
     pub versions: Arc<[Version]>,
-    /// The Destination Connection ID of the client's first Initial packet.
+    /// The Destination Connection ID of the client's very first Initial packet, before any Retry.
     pub original_dcid: ConnectionId,
     /// The connection ID that we put into our first packets.
     pub local_cid: ConnectionId,
@@ -85,22 +94,27 @@ impl Connection {
             Role::Client { .. } => Side::Client,
             Role::Server { .. } => Side::Server,
         };
-        let params = local_parameters(side, &setup);
+        let params = local_parameters(&setup);
         let mut encoded = Vec::new();
         let grease = setup.rng.array::<8>();
         let reserved = ReservedParameter::new(u32::from(grease[0]), &grease[1..]);
         params.encode(side, Some(reserved), &mut encoded);
         let info = ConnectionInfo { side, original_dcid: setup.original_dcid };
         let observers = setup.config.observers(&info);
+        let client_dcid = sent_to_by_client(&setup);
+        let mut admission = Admission::default();
+        let mut proof = AddressProof::None;
         let (session, peer_initial_scid) = match setup.role {
-            Role::Client { tls, server_name } => {
+            Role::Client { tls, server_name, token } => {
+                admission = Admission::new(token);
                 (Session::client(tls, setup.version, server_name, encoded)?, None)
             }
-            Role::Server { tls, peer_initial_scid } => {
+            Role::Server { tls, peer_initial_scid, proof: shown, .. } => {
+                proof = shown;
                 (Session::server(tls, setup.version, encoded)?, Some(peer_initial_scid))
             }
         };
-        let keys = Keyring::new(setup.version, &setup.original_dcid, side);
+        let keys = Keyring::new(setup.version, &client_dcid, side);
         let config = setup.config;
         let data_acks = AckPolicy::new(config.max_ack_delay());
         let remote_cid = peer_initial_scid.unwrap_or(setup.original_dcid);
@@ -110,6 +124,8 @@ impl Connection {
             state: State::Handshaking,
             handshake: Handshake::new(setup.original_dcid, peer_initial_scid),
             early: Early::default(),
+            admission,
+            tokens: NewTokens::default(),
             session,
             keys,
             spaces: [
@@ -135,6 +151,11 @@ impl Connection {
             config,
         };
         connection.announce(now);
+        if proof.is_validated() {
+            connection.path.on_address_validated();
+            let new = ConnectionState::PeerValidated;
+            connection.observers.emit(now, || Event::StateUpdated { new });
+        }
         connection
             .observers
             .emit(now, || Event::ParametersSet { initiator: Initiator::Local, params: &params });
@@ -178,12 +199,22 @@ impl Connection {
     }
 }
 
+/// The Destination Connection ID that the client's Initial packets have now, and their keys follow
+/// from.
+fn sent_to_by_client(setup: &ConnectionSetup) -> ConnectionId {
+    match setup.role {
+        Role::Server { retry_source: Some(id), .. } => id,
+        Role::Server { retry_source: None, .. } | Role::Client { .. } => setup.original_dcid,
+    }
+}
+
 /// Our transport parameters: the configured limits, and what authenticates this handshake.
 // req 9000-7.3-091, 9001-8.2-103
-fn local_parameters(side: Side, setup: &ConnectionSetup) -> TransportParameters {
+fn local_parameters(setup: &ConnectionSetup) -> TransportParameters {
     let mut params = setup.config.transport_parameters();
     params.initial_source_connection_id = Some(setup.local_cid);
-    if side == Side::Server {
+    if let Role::Server { retry_source, .. } = &setup.role {
+        params.retry_source_connection_id = *retry_source;
         params.original_destination_connection_id = Some(setup.original_dcid);
         params.stateless_reset_token = Some(setup.reset_key.token(&setup.local_cid));
     }

@@ -12,7 +12,7 @@ use crate::cid::Generator;
 use crate::config::TransportConfig;
 use crate::crypto::{ResetKey, client_config, server_config};
 use crate::error::ConnectionError;
-use crate::path::{DatagramMeta, Retention};
+use crate::path::{AddressProof, DatagramMeta, Retention};
 use crate::stream::{Read, StreamEvent};
 use crate::util::Rng;
 use crate::wire::header::Header;
@@ -72,7 +72,7 @@ impl Two {
         let now = Instant::now();
         let dcid = ConnectionId::new(&rng.array::<8>()).unwrap();
         let server_name = ServerName::try_from("localhost").unwrap();
-        let role = Role::Client { tls: client_tls, server_name };
+        let role = Role::Client { tls: client_tls, server_name, token: Bytes::new() };
         let client = Connection::new(now, setup(&mut rng, role, dcid)).unwrap();
         Self { now, client, server: None, server_tls, rng }
     }
@@ -106,7 +106,12 @@ impl Two {
                 return None;
             }
             let peer_initial_scid = header.scid;
-            let role = Role::Server { tls: self.server_tls.clone(), peer_initial_scid };
+            let role = Role::Server {
+                tls: self.server_tls.clone(),
+                peer_initial_scid,
+                proof: AddressProof::None,
+                retry_source: None,
+            };
             let setup = setup(&mut self.rng, role, header.dcid);
             self.server = Some(Connection::new(self.now, setup).unwrap());
         }

@@ -37,6 +37,11 @@ impl Deadlines {
         }
     }
 
+    /// For how long the connection has existed.
+    pub(super) fn age(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.created)
+    }
+
     pub(super) fn on_packet_processed(&mut self, now: Instant) {
         self.last_activity = now;
         self.sent_since_received = false;

@@ -2,7 +2,7 @@
 //!
 //! What lives here: the [`Session`] that turns CRYPTO data into keys, the [`Keyring`] that holds
 //! all keys of a connection and opens and seals packets with them in place, the integrity tag of
-//! Retry packets, and the key that stateless reset tokens come from.
+//! Retry packets, and the keys that stateless reset tokens and address-validation tokens come from.
 //!
 //! What never lives here: CRYPTO frames and their order, when a packet number space ends, and
 //! which packets to send. Nothing here allocates per packet.
@@ -26,6 +26,7 @@ mod session_guard;
 mod session_memory;
 #[cfg(test)]
 mod tests;
+mod token;
 
 pub use config::{client_config, server_config};
 pub use key_update::{KeyUpdateProgress, KeyUpdateRefused};
@@ -36,3 +37,4 @@ pub use reset::ResetKey;
 pub use session::{EarlyVerdict, Session, TlsFailure};
 pub use session_guard::SessionGuard;
 pub use session_memory::{SessionMemory, SessionSlot};
+pub use token::{TokenId, TokenKey};

@@ -3,16 +3,17 @@
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use rustls::pki_types::ServerName;
 
+use super::connections::TokenSink;
 use super::route::Target;
 use super::{Connection, ConnectionHandle, Endpoint, EndpointStats, IncomingId};
-use crate::config::{ClientConfig, ServerConfig};
+use crate::config::{ClientConfig, MAX_TOKEN_LEN, ServerConfig, TokenScope};
 use crate::connection::{ConnectionSetup, Role};
-use crate::path::Retention;
+use crate::path::{AddressProof, Retention};
 use crate::wire::{ApplicationErrorCode, ConnectionId};
 
 /// Why a connection attempt could not even begin.
@@ -43,6 +44,16 @@ pub enum AcceptError {
     Tls(rustls::Error),
 }
 
+/// Why a client could not be asked to prove its address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RetryError {
+    /// It has waited for too long, or was decided about before.
+    Gone,
+    /// It has followed a Retry already, and would not follow another; it still waits.
+    AlreadyRetried,
+}
+
 impl Endpoint {
     /// Begins a connection to the server at `remote`, which must prove to be `server_name`.
     ///
@@ -66,9 +77,20 @@ impl Endpoint {
         }
         let local_cid = self.new_connection_id();
         let version = config.versions().first();
+        let sink = config.token_store().map(|store| TokenSink {
+            scope: TokenScope {
+                server_name: server_name.to_str().into_owned(),
+                port: remote.port(),
+                version,
+            },
+            store: Arc::clone(store),
+        });
+        // req 9000-8.1.3-133, 9000-8.1.3-134, 9000-8.1.3-135, 9000-8.1.3-137, 9000-8.1.3-141
+        let token = sink.as_ref().and_then(|sink| sink.store.take(&sink.scope));
+        let token = token.filter(|token| token.len() <= MAX_TOKEN_LEN).unwrap_or_default();
         let (tls, sessions) = config.for_connection(version);
         let setup = ConnectionSetup {
-            role: Role::Client { tls, server_name },
+            role: Role::Client { tls, server_name, token },
             version,
             versions: Arc::clone(config.versions().offered()),
             // req 9000-7.2-085
@@ -84,7 +106,11 @@ impl Endpoint {
         self.latest = Some(now);
         let mut connection = Connection::new(now, setup).map_err(ConnectError::Tls)?;
         connection.keep_sessions(sessions);
-        Ok(self.add(connection, &[local_cid]))
+        let handle = self.add(connection, &[local_cid]);
+        if let Some(entry) = self.connections.get_mut(handle) {
+            entry.tokens = sink;
+        }
+        Ok(handle)
     }
 
     /// Accepts a client that waits, with the endpoint's own configuration.
@@ -118,10 +144,18 @@ impl Endpoint {
         let incoming = self.incoming.remove(id).ok_or(AcceptError::Gone)?;
         let local_cid = self.new_connection_id();
         let setup = ConnectionSetup {
-            role: Role::Server { tls: Arc::clone(server.tls()), peer_initial_scid: incoming.scid },
+            role: Role::Server {
+                tls: Arc::clone(server.tls()),
+                peer_initial_scid: incoming.scid,
+                proof: incoming.proof,
+                retry_source: match incoming.proof {
+                    AddressProof::Retry => Some(incoming.dcid),
+                    AddressProof::None | AddressProof::NewToken => None,
+                },
+            },
             version: incoming.version,
             versions: Arc::clone(self.config.supported_versions()),
-            original_dcid: incoming.dcid,
+            original_dcid: incoming.original_dcid,
             local_cid,
             remote: incoming.meta.remote,
             local_ip: incoming.meta.local_ip,
@@ -149,6 +183,26 @@ impl Endpoint {
         }
     }
 
+    /// Asks a client that waits to prove its address with a Retry packet. It is forgotten, and
+    /// reported anew when it comes back. Beyond the rate of
+    /// [`stateless_rate`](crate::config::EndpointConfigBuilder::stateless_rate) nothing is sent, and
+    /// the client tries again.
+    ///
+    /// # Errors
+    ///
+    /// If it is gone, or has proved its address this way before.
+    pub fn retry(&mut self, now: Instant, id: IncomingId) -> Result<(), RetryError> {
+        let waiting = self.incoming.get(id).ok_or(RetryError::Gone)?;
+        if waiting.proof == AddressProof::Retry {
+            return Err(RetryError::AlreadyRetried);
+        }
+        let incoming = self.incoming.remove(id).ok_or(RetryError::Gone)?;
+        self.routes.remove(&incoming.dcid);
+        self.latest = Some(now);
+        self.retry_incoming(now, &incoming);
+        Ok(())
+    }
+
     /// Forgets a client that waits without an answer. It will try again for a while.
     pub fn ignore(&mut self, id: IncomingId) {
         if let Some(incoming) = self.incoming.remove(id) {
@@ -171,6 +225,13 @@ impl Endpoint {
     /// Accepts connections as `server` says from now on, or none any more.
     pub fn set_server_config(&mut self, server: Option<Arc<ServerConfig>>) {
         self.server = server;
+    }
+
+    /// Tells what time it is: at `now`, so much time has passed since 1970. Needed only where servers
+    /// accept each other's tokens, or a restarted one those of before; without it, time begins with
+    /// the first token.
+    pub fn set_wall_clock(&mut self, now: Instant, since_epoch: Duration) {
+        self.tokens.set_clock(now, since_epoch);
     }
 
     /// Closes all connections with the application's error `code` and `reason`, and refuses all
@@ -208,7 +269,7 @@ impl Endpoint {
     }
 
     // req 9000-5.1-040
-    fn new_connection_id(&mut self) -> ConnectionId {
+    pub(super) fn new_connection_id(&mut self) -> ConnectionId {
         loop {
             let id = self.config.connection_ids().generate(&mut self.rng);
             if !self.routes.contains(&id) {
@@ -252,6 +313,17 @@ impl fmt::Display for AcceptError {
     }
 }
 
+impl fmt::Display for RetryError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Gone => "the client is gone or was decided about before",
+            Self::AlreadyRetried => "the client has followed a Retry already",
+        })
+    }
+}
+
 impl std::error::Error for ConnectError {}
+
+impl std::error::Error for RetryError {}
 
 impl std::error::Error for AcceptError {}

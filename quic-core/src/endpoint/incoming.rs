@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 
-use crate::path::DatagramMeta;
+use crate::path::{AddressProof, DatagramMeta};
 use crate::wire::{ConnectionId, Version};
 
 /// A client gives up, or tries again, when nobody has decided about it for so long.
@@ -32,9 +32,23 @@ pub(super) struct Incoming {
     pub(super) dcid: ConnectionId,
     /// What the client wants to be sent to.
     pub(super) scid: ConnectionId,
+    /// How its address was validated.
+    pub(super) proof: AddressProof,
+    /// What its very first packet was sent to: another connection ID than `dcid` after a Retry.
+    pub(super) original_dcid: ConnectionId,
     /// Copies: what waits must not pin receive buffers.
     pub(super) datagrams: Vec<(DatagramMeta, BytesMut)>,
     expires: Instant,
+}
+
+/// A client as its first packet shows it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Arrival {
+    pub(super) version: Version,
+    pub(super) dcid: ConnectionId,
+    pub(super) scid: ConnectionId,
+    pub(super) proof: AddressProof,
+    pub(super) original_dcid: ConnectionId,
 }
 
 impl Incoming {
@@ -79,8 +93,7 @@ impl IncomingQueue {
     pub(super) fn insert(
         &mut self,
         now: Instant,
-        version: Version,
-        [dcid, scid]: [ConnectionId; 2],
+        arrival: Arrival,
         meta: DatagramMeta,
         datagram: &[u8],
     ) -> IncomingId {
@@ -89,7 +102,10 @@ impl IncomingQueue {
         self.bytes += datagram.len();
         let datagrams = vec![(meta, BytesMut::from(datagram))];
         let expires = now + LIFETIME;
-        self.waiting.insert(id, Incoming { meta, version, dcid, scid, datagrams, expires });
+        let Arrival { version, dcid, scid, proof, original_dcid } = arrival;
+        let incoming =
+            Incoming { meta, version, dcid, scid, proof, original_dcid, datagrams, expires };
+        self.waiting.insert(id, incoming);
         id
     }
 
@@ -116,10 +132,14 @@ impl IncomingQueue {
     }
 
     /// The next client that was not reported yet.
-    pub(super) fn next_arrival(&mut self) -> Option<(IncomingId, SocketAddr)> {
+    pub(super) fn next_arrival(&mut self) -> Option<(IncomingId, SocketAddr, AddressProof)> {
         let (id, incoming) = self.waiting.range(self.unreported..).next()?;
         self.unreported = IncomingId(id.0 + 1);
-        Some((*id, incoming.meta.remote))
+        Some((*id, incoming.meta.remote, incoming.proof))
+    }
+
+    pub(super) fn get(&self, id: IncomingId) -> Option<&Incoming> {
+        self.waiting.get(&id)
     }
 
     /// True if there is a client that was not reported yet.
@@ -152,7 +172,11 @@ mod tests {
     }
 
     fn insert(queue: &mut IncomingQueue, now: Instant) -> IncomingId {
-        queue.insert(now, Version::V1, [ConnectionId::EMPTY; 2], meta(1), &[0; 1200])
+        let id = ConnectionId::EMPTY;
+        let proof = AddressProof::None;
+        let arrival =
+            Arrival { version: Version::V1, dcid: id, scid: id, proof, original_dcid: id };
+        queue.insert(now, arrival, meta(1), &[0; 1200])
     }
 
     #[test]
@@ -197,7 +221,7 @@ mod tests {
         assert!(queue.pop_expired(start + LIFETIME).is_some());
         assert!(queue.pop_expired(start + LIFETIME).is_none());
         assert_eq!(queue.ids().collect::<Vec<_>>(), [second]);
-        assert_eq!(queue.next_arrival().map(|(id, _)| id), Some(second));
+        assert_eq!(queue.next_arrival().map(|(id, ..)| id), Some(second));
         assert_eq!(queue.next_arrival(), None);
     }
 }

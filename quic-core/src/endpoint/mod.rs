@@ -6,10 +6,10 @@
 //! | `strangers` | datagrams for no connection: first packets, unknown versions, lost state |
 //! | `incoming` | clients that wait to be accepted, bounded in number and bytes |
 //! | `early` | 0-RTT packets that came before their Initial packet, for a moment |
+//! | `token` | address-validation tokens: made, examined, used once |
+//! | `exchange` | tokens for later connections, to and from the connections |
 //! | `stateless` | packets on behalf of no connection, bounded in rate |
 //! | `connections`, `ready`, `timers` | the connections, whose turn it is, whose time has come |
-//!
-//! Address validation with Retry and NEW_TOKEN will live here as `token`.
 //!
 //! # Driving an endpoint
 //!
@@ -22,16 +22,19 @@
 mod api;
 mod connections;
 mod early;
+mod exchange;
 mod incoming;
 mod ready;
 mod route;
 mod stateless;
 mod strangers;
 mod timers;
+mod token;
 
-pub use api::{AcceptError, ConnectError};
+pub use api::{AcceptError, ConnectError, RetryError};
 pub use connections::ConnectionHandle;
 pub use incoming::IncomingId;
+pub use token::TokenStats;
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -42,9 +45,9 @@ use bytes::BytesMut;
 
 use crate::config::{EndpointConfig, ServerConfig};
 use crate::connection::{Connection, RouteChange};
-use crate::crypto::ResetKey;
+use crate::crypto::{ResetKey, TokenKey};
 use crate::error::Discard;
-use crate::path::{DatagramMeta, Retention, Transmit};
+use crate::path::{AddressProof, DatagramMeta, Retention, Transmit};
 use crate::util::Rng;
 use connections::{Connections, Presence};
 use early::EarlyDatagrams;
@@ -53,6 +56,7 @@ use ready::ReadyQueue;
 use route::{Routes, Target};
 use stateless::StatelessQueue;
 use timers::TimerQueue;
+use token::Tokens;
 
 /// Something the owner of an endpoint should look after.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,8 +65,10 @@ pub enum EndpointEvent {
     Incoming {
         /// What to call it when deciding.
         id: IncomingId,
-        /// The address it sends from, which it has not proved to own.
+        /// The address it sends from.
         remote: SocketAddr,
+        /// How it has proved that it receives there, if it has.
+        proof: AddressProof,
     },
     /// Something happened to the connection: take its events.
     Connection(ConnectionHandle),
@@ -85,6 +91,12 @@ pub struct EndpointStats {
     pub stateless_resets: u64,
     /// Clients refused with a packet that says so.
     pub refusals: u64,
+    /// Retry packets sent.
+    pub retries: u64,
+    /// Tokens for later connections given to clients.
+    pub tokens_issued: u64,
+    /// Tokens that clients came with.
+    pub tokens: TokenStats,
 }
 
 /// All connections on one socket, of either direction.
@@ -101,6 +113,7 @@ pub struct Endpoint {
     incoming: IncomingQueue,
     early: EarlyDatagrams,
     stateless: StatelessQueue,
+    tokens: Tokens,
     /// Connections that may have something to send, or a new deadline.
     dirty: ReadyQueue,
     /// Connections whose owner should look at them.
@@ -118,7 +131,9 @@ impl Endpoint {
     /// `rng`, which must be unpredictable to others.
     pub fn new(config: EndpointConfig, server: Option<Arc<ServerConfig>>, mut rng: Rng) -> Self {
         let reset_key = config.reset_key().cloned().unwrap_or_else(|| ResetKey::new(&rng.array()));
+        let token_key = TokenKey::new(&rng.array());
         Self {
+            tokens: Tokens::new(token_key),
             routes: Routes::new(config.connection_ids().len(), &mut rng),
             incoming: IncomingQueue::new(config.max_incoming(), config.max_incoming_bytes()),
             early: EarlyDatagrams::default(),
@@ -173,14 +188,15 @@ impl Endpoint {
     ) {
         if let Some(entry) = self.connections.get_mut(handle) {
             entry.connection.recv(now, meta, datagram, retention);
+            self.exchange_tokens(now, handle);
             self.touch(handle);
         }
     }
 
     /// The next thing that happened, until there is nothing more.
     pub fn poll_event(&mut self) -> Option<EndpointEvent> {
-        if let Some((id, remote)) = self.incoming.next_arrival() {
-            return Some(EndpointEvent::Incoming { id, remote });
+        if let Some((id, remote, proof)) = self.incoming.next_arrival() {
+            return Some(EndpointEvent::Incoming { id, remote, proof });
         }
         while let Some(handle) = self.attention.pop() {
             if self.connections.get(handle).is_some() {
@@ -276,6 +292,7 @@ impl Endpoint {
     /// Brings routes and deadline in line with what the connection wants now.
     fn settle(&mut self, handle: ConnectionHandle) {
         self.apply_route_changes(handle);
+        self.connections.update_half_open(handle);
         let Some(entry) = self.connections.get_mut(handle) else { return };
         if entry.presence == Presence::Open && entry.connection.is_closed() {
             // Perhaps by its owner, who has not asked for events since.

@@ -1,4 +1,4 @@
-//! Packets on behalf of no connection: Version Negotiation, stateless resets, refusals.
+//! Packets on behalf of no connection: Version Negotiation, Retry, stateless resets, refusals.
 //!
 //! Whatever provokes them can be forged, so each is smaller than what it answers, they leave at a
 //! limited rate, and only so many wait to be sent.
@@ -6,12 +6,14 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use crate::crypto::{Keyring, ResetKey, TAG_LEN};
+use crate::crypto::{self, Keyring, ResetKey, TAG_LEN};
 use crate::error::Violation;
 use crate::path::{DatagramMeta, Transmit};
 use crate::util::Rng;
 use crate::wire::frame::ConnectionClose;
-use crate::wire::header::{LongHeader, LongType, UnknownVersionHeader, VersionNegotiationPacket};
+use crate::wire::header::{
+    LongHeader, LongType, RetryPacket, UnknownVersionHeader, VersionNegotiationPacket,
+};
 use crate::wire::{
     ConnectionId, PacketNumber, ResetToken, Side, SpaceId, Truncated, Version, Writer,
 };
@@ -143,6 +145,17 @@ pub(super) fn stateless_reset(token: &ResetToken, len: usize, rng: &mut Rng) -> 
 /// The token for the connection ID that an unknown packet was sent to, if it can be one of ours.
 pub(super) fn token_for(reset_key: &ResetKey, dcid: &[u8]) -> Option<ResetToken> {
     ConnectionId::new(dcid).map(|id| reset_key.token(&id))
+}
+
+/// Asks the client that sent a packet to `client_dcid` to come again with the token of `packet`.
+// req 9000-17.2.5.1-401
+pub(super) fn retry(client_dcid: &ConnectionId, packet: &RetryPacket<'_>) -> Vec<u8> {
+    debug_assert_ne!(packet.scid, *client_dcid);
+    let mut out = vec![0; packet.size()];
+    packet.encode(&mut Writer::new(&mut out));
+    let tag = crypto::retry::integrity_tag(packet.version, client_dcid, &out);
+    out.extend_from_slice(&tag);
+    out
 }
 
 /// The answer to a client that is not wanted: an Initial packet that closes the connection with

@@ -4,18 +4,33 @@ use std::time::Instant;
 
 use super::Endpoint;
 use super::connections::ConnectionHandle;
-use super::incoming::Incoming;
+use super::incoming::{Arrival, Incoming};
 use super::route::{Target, destination};
-use super::stateless::{MIN_RESET, refusal, stateless_reset, token_for, version_negotiation};
+use super::stateless::{
+    MIN_RESET, refusal, retry, stateless_reset, token_for, version_negotiation,
+};
+use super::token::{Attempt, Worth};
+use crate::config::{RetryPolicy, ServerConfig};
 use crate::crypto::{Keyring, OpenError};
 use crate::error::{Discard, Violation};
-use crate::path::{DatagramMeta, MIN_MAX_DATAGRAM};
-use crate::wire::header::{Header, PartialHeader, UnknownVersionHeader};
+use crate::path::{AddressProof, DatagramMeta, MIN_MAX_DATAGRAM};
+use crate::wire::header::{Header, PartialHeader, RetryPacket, UnknownVersionHeader};
 use crate::wire::{ConnectionId, PacketType, Side, Version};
 
 /// The first connection ID that a client sends to has at least so many bytes (RFC 9000 section
 /// 7.2), so that it cannot be guessed.
 const MIN_INITIAL_DCID: usize = 8;
+
+/// What to do about a client's first packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Verdict {
+    /// It may wait to be accepted.
+    Admit,
+    /// It must prove its address first.
+    AskForProof,
+    /// It is told that it does not get in.
+    Refuse(Violation),
+}
 
 impl Endpoint {
     /// A datagram whose connection ID leads nowhere.
@@ -86,9 +101,7 @@ impl Endpoint {
         header: &PartialHeader,
         datagram: &[u8],
     ) -> Result<(), Discard> {
-        if self.server.is_none() {
-            return Err(Discard::NotAServer);
-        }
+        let Some(server) = self.server.clone() else { return Err(Discard::NotAServer) };
         // req 9000-14.1-351
         if datagram.len() < usize::from(MIN_MAX_DATAGRAM) {
             return Err(Discard::InitialTooSmall);
@@ -96,25 +109,125 @@ impl Endpoint {
         if header.dcid.len() < MIN_INITIAL_DCID {
             return Err(Discard::InitialConnectionIdTooShort);
         }
-        let full = self.incoming.is_full(datagram.len())
-            || self.connections.len() + self.incoming.len() >= self.config.max_connections();
-        if full && !self.stateless.may_answer(now) {
+        let token = datagram.get(header.token.clone()).unwrap_or_default();
+        let (version, dcid) = (header.version, header.dcid);
+        let attempt = Attempt { remote: meta.remote, version, dcid, token };
+        let worth = self.tokens.examine(now, server.address_validation(), &attempt);
+        let verdict = self.judge(&server, worth, datagram.len());
+        if verdict != Verdict::Admit && !self.stateless.may_answer(now) {
             return Err(Discard::ServerBusy);
         }
         authenticate(now, header, datagram)?;
-        let ids = [header.dcid, header.scid];
-        if full {
-            self.send_refusal(meta, header.version, ids);
-            return Err(Discard::ServerBusy);
-        }
-        let id = self.incoming.insert(now, header.version, ids, *meta, datagram);
-        self.routes.insert(header.dcid, Target::Incoming(id));
-        for (meta, datagram) in self.early.take(header.dcid, meta.remote) {
-            if !self.incoming.push(id, meta, &datagram) {
-                self.drop_datagram(Discard::BufferFull);
+        self.stats.tokens.count(worth);
+        match verdict {
+            Verdict::Admit => {
+                let (proof, original_dcid) = self.prove(now, &server, worth, dcid);
+                let arrival = Arrival { version, dcid, scid: header.scid, proof, original_dcid };
+                let id = self.incoming.insert(now, arrival, *meta, datagram);
+                self.routes.insert(dcid, Target::Incoming(id));
+                for (meta, datagram) in self.early.take(dcid, meta.remote) {
+                    if !self.incoming.push(id, meta, &datagram) {
+                        self.drop_datagram(Discard::BufferFull);
+                    }
+                }
+                Ok(())
+            }
+            Verdict::AskForProof => {
+                self.send_retry(now, &server, meta, version, [dcid, header.scid]);
+                Ok(())
+            }
+            Verdict::Refuse(reason) => {
+                self.send_refusal(meta, version, [dcid, header.scid], reason);
+                Err(match reason {
+                    Violation::TokenInvalid => Discard::TokenInvalid,
+                    _ => Discard::ServerBusy,
+                })
             }
         }
-        Ok(())
+    }
+
+    /// Decides about a client by what its token is worth and by how busy we are.
+    // req 9000-8.1.2-124, 9000-8.1.3-139, 9000-8.1.3-140
+    fn judge(&self, server: &ServerConfig, worth: Worth, len: usize) -> Verdict {
+        let full = self.incoming.is_full(len)
+            || self.connections.len() + self.incoming.len() >= self.config.max_connections();
+        match worth {
+            // It would not follow another Retry, and would wait in vain.
+            Worth::RetryInvalid(_) => Verdict::Refuse(Violation::TokenInvalid),
+            _ if full => Verdict::Refuse(Violation::ConnectionRefused),
+            Worth::Absent | Worth::Useless(_) => match server.address_validation().retry_policy() {
+                RetryPolicy::Always => Verdict::AskForProof,
+                RetryPolicy::WhenBusy { half_open } if self.half_open() >= half_open => {
+                    Verdict::AskForProof
+                }
+                RetryPolicy::WhenBusy { .. } | RetryPolicy::Never => Verdict::Admit,
+            },
+            Worth::Retry { .. } | Worth::New(_) => Verdict::Admit,
+        }
+    }
+
+    /// Connections that have begun and are not complete.
+    fn half_open(&self) -> usize {
+        self.incoming.len() + self.connections.half_open()
+    }
+
+    /// What the token of an admitted client has proved, and what its first packet was sent to. Without
+    /// proof the limit against amplification holds.
+    // req 9000-8.1.4-146
+    fn prove(
+        &mut self,
+        now: Instant,
+        server: &ServerConfig,
+        worth: Worth,
+        dcid: ConnectionId,
+    ) -> (AddressProof, ConnectionId) {
+        match worth {
+            Worth::Absent | Worth::Useless(_) | Worth::RetryInvalid(_) => {
+                (AddressProof::None, dcid)
+            }
+            Worth::Retry { original_dcid } => (AddressProof::Retry, original_dcid),
+            Worth::New(unspent) => {
+                self.tokens.spend(now, server.address_validation(), unspent);
+                (AddressProof::NewToken, dcid)
+            }
+        }
+    }
+
+    /// Asks a client to prove its address; nothing is kept about it. The caller has asked for leave
+    /// to answer.
+    // req 9000-17.2.5.1-401, 9000-17.2.5.1-405
+    fn send_retry(
+        &mut self,
+        now: Instant,
+        server: &ServerConfig,
+        meta: &DatagramMeta,
+        version: Version,
+        [dcid, scid]: [ConnectionId; 2],
+    ) {
+        let mut ours = self.new_connection_id();
+        while ours == dcid {
+            ours = self.new_connection_id();
+        }
+        let attempt = Attempt { remote: meta.remote, version, dcid, token: &[] };
+        let [unused] = self.rng.array();
+        let (config, id) = (server.address_validation(), self.rng.array());
+        let token = self.tokens.for_retry(now, config, &attempt, ours, id);
+        let packet = RetryPacket { version, dcid: scid, scid: ours, token: &token, unused };
+        self.stateless.push(meta, retry(&dcid, &packet));
+        self.stats.retries += 1;
+        // It will come again, to the new connection ID.
+        for _ in self.early.take(dcid, meta.remote) {
+            self.drop_datagram(Discard::ConnectionIdUnknown);
+        }
+    }
+
+    /// Asks a client that waited to prove its address, if the budget allows.
+    pub(super) fn retry_incoming(&mut self, now: Instant, incoming: &Incoming) {
+        let Some(server) = self.server.clone() else { return };
+        if self.stateless.may_answer(now) {
+            let ids = [incoming.dcid, incoming.scid];
+            self.send_retry(now, &server, &incoming.meta, incoming.version, ids);
+        }
     }
 
     /// Early data that has overtaken the first packet of its connection.
@@ -143,9 +256,10 @@ impl Endpoint {
         meta: &DatagramMeta,
         version: Version,
         [dcid, scid]: [ConnectionId; 2],
+        reason: Violation,
     ) {
         let ours = self.config.connection_ids().generate(&mut self.rng);
-        let packet = refusal(version, &dcid, scid, ours, Violation::ConnectionRefused);
+        let packet = refusal(version, &dcid, scid, ours, reason);
         self.stateless.push(meta, packet);
         self.stats.refusals += 1;
     }
@@ -153,7 +267,9 @@ impl Endpoint {
     /// Tells a client that waited that it is not wanted, if the budget allows.
     pub(super) fn refuse_incoming(&mut self, now: Instant, incoming: &Incoming) {
         if self.stateless.may_answer(now) {
-            self.send_refusal(&incoming.meta, incoming.version, [incoming.dcid, incoming.scid]);
+            let ids = [incoming.dcid, incoming.scid];
+            let reason = Violation::ConnectionRefused;
+            self.send_refusal(&incoming.meta, incoming.version, ids, reason);
         }
     }
 

@@ -100,7 +100,7 @@ impl Host {
     fn incoming(&mut self) -> IncomingId {
         self.take_events();
         match self.events.pop_front() {
-            Some(EndpointEvent::Incoming { id, remote: CLIENT }) => id,
+            Some(EndpointEvent::Incoming { id, remote: CLIENT, .. }) => id,
             other => panic!("expected a client, got {other:?}"),
         }
     }

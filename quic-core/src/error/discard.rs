@@ -42,6 +42,8 @@ discards! {
     RetryAtServer "a Retry packet was sent to a server"
     RetryTagInvalid "the integrity tag of a Retry packet is wrong"
     RetrySourceUnchanged "a Retry packet does not change the connection ID"
+    RetryTokenTooLong "the token of a Retry packet is too long to be repeated"
+    TokenInvalid "the token of an Initial packet is not valid"
     InitialTooSmall "an Initial packet in a datagram of less than 1200 bytes"
     InitialConnectionIdTooShort "the first Initial packet has a connection ID below 8 bytes"
     TokenFromServer "an Initial packet with a token from a server"

@@ -115,6 +115,17 @@ pub enum Event<'a> {
     PacketSent(Packet<'a>),
     /// A packet was received and opened.
     PacketReceived(Packet<'a>),
+    /// A Retry packet came in, and the handshake begins anew.
+    RetryReceived {
+        /// The version.
+        version: Version,
+        /// The connection ID it was sent to.
+        dcid: ConnectionId,
+        /// The connection ID that this side sends to from now on.
+        scid: ConnectionId,
+        /// Bytes of the token.
+        token_len: usize,
+    },
     /// A packet, or the rest of a datagram, was dropped.
     PacketDropped {
         /// Why.

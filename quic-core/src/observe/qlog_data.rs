@@ -104,6 +104,17 @@ fn write_data(side: Side, event: &Event<'_>, data: &mut Object<'_>) {
             data.list("raw").object().number("length", *len as u64);
         }
         Event::PacketSent(packet) | Event::PacketReceived(packet) => write_packet(data, packet),
+        Event::RetryReceived { version, dcid, scid, token_len } => {
+            let mut header = data.object("header");
+            header.text("packet_type", packet_type_name(PacketType::Retry));
+            header.hex("version", &version.0.to_be_bytes());
+            for (len_name, name, id) in [("scil", "scid", scid), ("dcil", "dcid", dcid)] {
+                header.number(len_name, id.len() as u64);
+                header.hex(name, id.as_slice());
+            }
+            let mut token = header.object("token");
+            token.object("raw").number("length", *token_len as u64);
+        }
         Event::PacketDropped { reason, len } => {
             data.object("raw").number("length", *len as u64);
             data.object("details").text("reason", reason.sentence());
@@ -443,6 +454,8 @@ fn drop_trigger(reason: Discard) -> &'static str {
         | Discard::RetryAtServer
         | Discard::RetryTagInvalid
         | Discard::RetrySourceUnchanged
+        | Discard::RetryTokenTooLong
+        | Discard::TokenInvalid
         | Discard::InitialTooSmall
         | Discard::InitialConnectionIdTooShort
         | Discard::TokenFromServer

@@ -39,6 +39,8 @@ pub struct Stats {
     pub persistent_congestion_events: u64,
     /// How often a probe timeout passed.
     pub probe_timeouts: u64,
+    /// Retry packets that were followed: 0 or 1, and at a client only.
+    pub retries: u64,
     /// How often 1-RTT keys were updated, by either side.
     pub key_updates: u64,
     /// Streams that this side opened, bidirectional and unidirectional.

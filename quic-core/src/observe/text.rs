@@ -26,7 +26,7 @@ impl Event<'_> {
             Self::DatagramsSent { .. } => "udp_datagrams_sent",
             Self::DatagramReceived { .. } => "udp_datagrams_received",
             Self::PacketSent(_) => "packet_sent",
-            Self::PacketReceived(_) => "packet_received",
+            Self::PacketReceived(_) | Self::RetryReceived { .. } => "packet_received",
             Self::PacketDropped { .. } => "packet_dropped",
             Self::PacketBuffered { .. } => "packet_buffered",
             Self::PacketsAcked { .. } => "packets_acked",
@@ -96,6 +96,9 @@ impl fmt::Display for Event<'_> {
             Self::DatagramsSent { count, len } => write!(f, "count={count} len={len}"),
             Self::DatagramReceived { len } => write!(f, "len={len}"),
             Self::PacketSent(packet) | Self::PacketReceived(packet) => packet.fmt(f),
+            Self::RetryReceived { scid, token_len, .. } => {
+                write!(f, "Retry scid={scid} token={token_len} bytes")
+            }
             Self::PacketDropped { reason, len } => write!(f, "len={len} {reason}"),
             Self::PacketBuffered { packet_type, len } => write!(f, "{packet_type} len={len}"),
             Self::PacketsAcked { space, ranges } => write!(f, "{space} {ranges:?}"),

@@ -3,6 +3,25 @@
 /// As long as the address could be forged, at most this many times the received bytes are sent.
 const AMPLIFICATION_FACTOR: u64 = 3;
 
+/// How a client has shown, before its connection began, that it receives at its address.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum AddressProof {
+    /// Not at all: the address may be forged.
+    #[default]
+    None,
+    /// With a token of an earlier connection (RFC 9000 section 8.1.3).
+    NewToken,
+    /// With the token of a Retry packet (RFC 9000 section 8.1.2).
+    Retry,
+}
+
+impl AddressProof {
+    /// True if the address is known to be the client's.
+    pub fn is_validated(self) -> bool {
+        self != Self::None
+    }
+}
+
 /// What is known about the address of the peer, and how much may be sent to it therefore.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AddressValidation(State);

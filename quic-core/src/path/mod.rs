@@ -9,7 +9,7 @@ mod address;
 mod challenge;
 mod datagram;
 
-pub use address::AddressValidation;
+pub use address::{AddressProof, AddressValidation};
 pub use challenge::PendingResponses;
 pub use datagram::{DatagramMeta, Ecn, Transmit};
 

@@ -18,7 +18,7 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use quic_core::config::{ClientConfig, ServerConfig, TransportConfig};
 use quic_core::endpoint::{
@@ -94,7 +94,9 @@ impl Driver {
         let max_incoming = settings.endpoint.max_incoming();
         let mut seed = [0; 32];
         SystemRandom::new().fill(&mut seed).expect("the system has randomness");
-        let core = Core::new(settings.endpoint, server.clone(), Rng::from_seed(seed));
+        let mut core = Core::new(settings.endpoint, server.clone(), Rng::from_seed(seed));
+        let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        core.set_wall_clock(Instant::now(), since_epoch.unwrap_or_default());
         Self {
             shared,
             core,
@@ -180,9 +182,9 @@ impl Driver {
         while let Some(event) = self.core.poll_event() {
             any = true;
             match event {
-                EndpointEvent::Incoming { id, remote } => {
+                EndpointEvent::Incoming { id, remote, proof } => {
                     let remote = canonical(remote);
-                    let arrival = Arrival { id, remote };
+                    let arrival = Arrival { id, remote, proof };
                     if !self.shared.push_incoming(arrival, self.max_incoming) {
                         self.core.refuse(Instant::now(), id);
                     }
@@ -222,6 +224,10 @@ impl Driver {
                 }
                 Command::Refuse(id) => self.core.refuse(now, id),
                 Command::Ignore(id) => self.core.ignore(id),
+                Command::Retry(id) => {
+                    // One that cannot be asked is gone: the handle has looked at the rest.
+                    let _gone = self.core.retry(now, id);
+                }
                 Command::Close { code, reason } => {
                     self.core.close_all(now, code.into(), &reason);
                 }

@@ -141,7 +141,7 @@ fn a_client_ignores_a_retry_after_an_initial_packet() {
     };
     let mut bytes = vec![0; packet.size()];
     packet.encode(&mut Writer::new(&mut bytes));
-    let tag = integrity_tag(&client.peer.original_dcid, &bytes);
+    let tag = integrity_tag(Version::V1, &client.peer.original_dcid, &bytes);
     bytes.extend_from_slice(&tag);
     client.send(&bytes);
     assert!(client.peer.is_connected());

@@ -4,11 +4,12 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use quic_core::cid::Generator;
 use quic_core::config::{TransportConfig, TransportConfigBuilder};
 use quic_core::connection::{Connection, ConnectionSetup, Role};
 use quic_core::crypto::ResetKey;
+use quic_core::path::AddressProof;
 use quic_core::util::Rng;
 use quic_core::wire::header::{Header, PartialHeader};
 use quic_core::wire::{ConnectionId, PacketType, SpaceId, TransportParameters, Version};
@@ -72,7 +73,7 @@ fn setup(
 pub(crate) fn lonely_client(now: Instant, config: TransportConfigBuilder) -> Connection {
     let mut rng = Seed::or_env(1).rng();
     let server_name = tls::SERVER_NAME.try_into().expect("a valid name");
-    let role = Role::Client { tls: tls::client(&[tls::ALPN]), server_name };
+    let role = Role::Client { tls: tls::client(&[tls::ALPN]), server_name, token: Bytes::new() };
     let dcid = random_cid(&mut rng);
     Connection::new(now, setup(&mut rng, role, dcid, config)).expect("valid TLS settings")
 }
@@ -107,6 +108,8 @@ impl Subject {
         let role = Role::Server {
             tls: tls::server(certificate, &[tls::ALPN]),
             peer_initial_scid: peer.local_cid,
+            proof: AddressProof::None,
+            retry_source: None,
         };
         let setup = setup(&mut rng, role, peer.original_dcid, config);
         let connection = Connection::new(now, setup).expect("valid TLS settings");

@@ -1,4 +1,4 @@
-//! The examples of RFC 9001, appendix A.
+//! The examples of RFC 9001, appendix A, and of RFC 9369, appendix A.
 
 use std::time::Instant;
 
@@ -14,6 +14,11 @@ use crate::wire::{ConnectionId, PacketNumber, Side, SpaceId, Version};
 
 fn vectors() -> Value {
     let text = include_str!("../../../../tests/vectors/rfc9001_appendix_a.json");
+    serde_json::from_str(text).unwrap()
+}
+
+fn vectors_v2() -> Value {
+    let text = include_str!("../../../../tests/vectors/rfc9369_appendix_a.json");
     serde_json::from_str(text).unwrap()
 }
 
@@ -85,19 +90,23 @@ fn a_server_initial_is_sealed_and_opened() {
 // req-test 9000-17.2.5.2-408
 #[test]
 fn the_tag_of_a_retry_packet_is_made_and_checked() {
-    let vector = &vectors()["retry"];
-    let original_dcid = ConnectionId::new(&bytes(&vector["original_dcid"])).unwrap();
-    let mut packet = bytes(&vector["packet"]);
-    let (without_tag, tag) = packet.split_last_chunk::<16>().unwrap();
-    assert_eq!(retry::integrity_tag(&original_dcid, without_tag), *tag);
-    assert!(retry::is_authentic(&original_dcid, &packet));
-    assert!(!retry::is_authentic(&ConnectionId::EMPTY, &packet));
-    for index in 0..packet.len() {
-        packet[index] ^= 1;
-        assert!(!retry::is_authentic(&original_dcid, &packet), "byte {index}");
-        packet[index] ^= 1;
+    let tables =
+        [(Version::V1, vectors()["retry"].clone()), (Version::V2, vectors_v2()["retry"].clone())];
+    for (version, vector) in tables {
+        let original_dcid = ConnectionId::new(&bytes(&vector["original_dcid"])).unwrap();
+        let mut packet = bytes(&vector["packet"]);
+        let is_authentic = |id: &ConnectionId, packet: &[u8]| {
+            let (without_tag, tag) = packet.split_last_chunk::<16>().unwrap();
+            retry::is_authentic(version, id, without_tag, tag)
+        };
+        assert!(is_authentic(&original_dcid, &packet));
+        assert!(!is_authentic(&ConnectionId::EMPTY, &packet));
+        for index in 0..packet.len() {
+            packet[index] ^= 1;
+            assert!(!is_authentic(&original_dcid, &packet), "byte {index}");
+            packet[index] ^= 1;
+        }
     }
-    assert!(!retry::is_authentic(&original_dcid, &packet[..15]));
 }
 
 /// The keys of the ChaCha20 example, as TLS would have made them.
