@@ -8,7 +8,7 @@ use quic_core::config::{ClientConfig, EndpointConfig, ServerConfig};
 use quic_core::connection::{Connection, ConnectionEvent as Event};
 use quic_core::endpoint::{Endpoint, EndpointEvent};
 use quic_core::stream::{Read, StreamEvent};
-use quic_core::{DatagramMeta, Retention, util::Rng, wire::Dir};
+use quic_core::{DatagramMeta, Train, util::Rng, wire::Dir};
 
 type Outcome<T = ()> = Result<T, Box<dyn Error + Send + Sync>>;
 
@@ -43,7 +43,7 @@ where
         socket.set_read_timeout(wait.map(|wait| wait.max(Duration::from_millis(1))))?;
         if let Ok((len, from)) = socket.recv_from(&mut inbox) {
             let meta = DatagramMeta::new(from);
-            endpoint.recv(Instant::now(), meta, inbox[..len].into(), Retention::Share);
+            endpoint.recv(Instant::now(), meta, Train::single(&mut inbox[..len]));
         }
         endpoint.handle_timeout(Instant::now());
     }

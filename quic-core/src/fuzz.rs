@@ -9,7 +9,7 @@ pub use endpoints::connection;
 
 use bytes::Bytes;
 
-use crate::buffer::{Assembler, Retention};
+use crate::buffer::{Arrival, Assembler};
 use crate::stream::{StreamConfig, Streams};
 use crate::util::Rng;
 use crate::wire::header::{Header, LongHeader, LongType, RetryPacket, VersionNegotiationPacket};
@@ -132,8 +132,11 @@ pub fn assembler(input: &[u8]) {
     for piece in input.chunks_exact(3) {
         let start = usize::from(u16::from_be_bytes([piece[0], piece[1]]) & 0x7ff);
         let end = start + usize::from(piece[2]) * 4;
-        let retention = if piece[0] & 0x80 == 0 { Retention::Share } else { Retention::Copy };
-        assembler.insert(start as u64, stream.slice(start..end), retention);
+        let data = match piece[0] & 0x80 {
+            0 => Arrival::Share(stream.slice(start..end)),
+            _ => Arrival::Copy(&stream[start..end]),
+        };
+        assembler.insert(start as u64, data);
         assert!(assembler.memory() as u64 >= assembler.buffered());
         if piece[0] & 0x40 == 0 {
             while let Some(data) = assembler.read() {
@@ -153,7 +156,7 @@ pub fn streams(payload: &[u8]) {
     for frame in Frames::new(&payload, PacketType::OneRtt).flatten() {
         let result = match frame {
             Frame::Stream(frame) => {
-                streams.on_stream(&frame, payload.slice_ref(frame.data), Retention::Share)
+                streams.on_stream(&frame, Arrival::Share(payload.slice_ref(frame.data)))
             }
             Frame::ResetStream(frame) => streams.on_reset_stream(&frame),
             Frame::StopSending(frame) => streams.on_stop_sending(&frame),

@@ -67,4 +67,5 @@ pub mod endpoint;
 #[doc(hidden)]
 pub mod fuzz;
 
-pub use path::{DatagramMeta, Ecn, Retention, Transmit};
+pub use buffer::Train;
+pub use path::{DatagramMeta, Ecn, Transmit};

@@ -2,6 +2,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use quic_core::buffer::Occupancy;
+
 /// Defines the counters once for the driver, which counts, and once for those who read them.
 macro_rules! counters {
     ($($(#[$doc:meta])* $name:ident)+) => {
@@ -11,18 +13,30 @@ macro_rules! counters {
         pub struct EndpointStats {
             /// Connections that exist now, with those that are closing.
             pub connections: usize,
+            /// Slabs of receive memory that exist. There are more the more data readers hold, up to
+            /// [`receive_memory`](crate::EndpointBuilder::receive_memory).
+            pub slabs: usize,
+            /// Slabs of which no reader holds anything, neither in a stream nor as a chunk that it
+            /// has taken out.
+            pub slabs_free: usize,
             $($(#[$doc])* pub $name: u64,)+
         }
 
         /// The same, counted by the driver alone.
         #[derive(Debug, Default)]
         pub(crate) struct Counters {
+            pub(crate) slabs: Occupancy,
             $(pub(crate) $name: Counter,)+
         }
 
         impl Counters {
             pub(crate) fn snapshot(&self, connections: usize) -> EndpointStats {
-                EndpointStats { connections, $($name: self.$name.0.load(Ordering::Relaxed),)+ }
+                EndpointStats {
+                    connections,
+                    slabs: self.slabs.total(),
+                    slabs_free: self.slabs.free(),
+                    $($name: self.$name.0.load(Ordering::Relaxed),)+
+                }
             }
         }
     };

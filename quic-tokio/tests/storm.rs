@@ -18,7 +18,8 @@ use quic_core::stream::Priority;
 use quic_core::util::Rng;
 use quic_core::wire::Side;
 use quic_tokio::{
-    Connection, Delivery, OpenError, ReadError, RecvStream, SendStream, TransportConfig, WriteError,
+    Connection, Delivery, Endpoint, OpenError, ReadError, RecvStream, SendStream, TransportConfig,
+    WriteError,
 };
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 use support::{Net, code};
@@ -437,9 +438,9 @@ async fn transfer(from: &Connection, to: &Connection, len: u64) {
 }
 
 /// Reads and holds on to everything until receive memory runs out: how much that was.
-async fn pinnable(net: &Net, client: &Connection, server: &Connection) -> u64 {
-    let before = net.server.stats().scratch_receives;
-    let mut send = client.open_uni().await.unwrap();
+async fn pinnable(from: &Connection, to: &Connection, receiver: &Endpoint) -> u64 {
+    let before = receiver.stats().scratch_receives;
+    let mut send = from.open_uni().await.unwrap();
     let writer = async {
         loop {
             if send.write_chunk(Bytes::from_static(&[1; 50_000])).await.is_err() {
@@ -448,9 +449,9 @@ async fn pinnable(net: &Net, client: &Connection, server: &Connection) -> u64 {
         }
     };
     let reader = async {
-        let (mut recv, first) = next_with_data(server).await;
+        let (mut recv, first) = next_with_data(to).await;
         let (mut bytes, mut held) = (first.len() as u64, vec![first]);
-        while net.server.stats().scratch_receives == before {
+        while receiver.stats().scratch_receives == before {
             let chunk = recv.read_chunk().await.unwrap().expect("it does not end");
             bytes += chunk.len() as u64;
             held.push(chunk);
@@ -491,7 +492,9 @@ async fn whole_storm(size: Size) {
         ends.push(net.connect().await);
     }
     let tasks = tokio::runtime::Handle::current().metrics().num_alive_tasks();
-    let pinned_before = pinnable(&net, &ends[0].0, &ends[0].1).await;
+    let (client, server) = &ends[0];
+    let pinned_before = pinnable(client, server, &net.server).await;
+    pinnable(server, client, &net.client).await;
 
     // Tables and buffers have then the size that they will keep.
     let counts = Arc::new(Counts::default());
@@ -503,7 +506,8 @@ async fn whole_storm(size: Size) {
     storm(&ends, Size { duration: size.duration - warm_up.duration, ..size }, 2, &counts).await;
     timeout(LIMIT, aftermath(&ends, size)).await.expect("something is left of the storm");
     let memory_after = allocated();
-    let pinned_after = pinnable(&net, &ends[0].0, &ends[0].1).await;
+    let (client, server) = &ends[0];
+    let pinned_after = pinnable(client, server, &net.server).await;
 
     eprintln!(
         "{counts:?}, memory {memory_before} to {memory_after} bytes, \
@@ -531,7 +535,12 @@ async fn whole_storm(size: Size) {
     drop((client, server));
     net.client.wait_idle().await;
     net.server.wait_idle().await;
-    assert_eq!(net.server.stats().connections, 0);
+    for endpoint in [&net.client, &net.server] {
+        let stats = endpoint.stats();
+        assert_eq!(stats.connections, 0);
+        assert!(stats.slabs > 1, "{stats:?}");
+        assert_eq!(stats.slabs_free, stats.slabs, "receive memory is held by nobody");
+    }
 }
 
 #[test]

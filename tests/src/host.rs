@@ -4,20 +4,23 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use bytes::BytesMut;
+use quic_core::buffer::{Occupancy, Slab, SlabRing};
 use quic_core::config::ClientConfig;
 use quic_core::connection::{Connection, ConnectionEvent};
 use quic_core::endpoint::{ConnectionHandle, Endpoint, EndpointEvent, IncomingId};
 use quic_core::error::ConnectionError;
 use quic_core::path::AddressProof;
 use quic_core::stream::StreamAudit;
-use quic_core::{DatagramMeta, Retention};
+use quic_core::{DatagramMeta, Train};
 
 use crate::net::Datagram;
 use crate::tls;
 
 /// Datagrams that are written in one call.
 const TRAIN: usize = 16;
+/// Receive memory: a slab holds one datagram, so that little of it is shared by streams.
+const SLAB: usize = 2048;
+const SLABS: usize = 64;
 
 /// What is known of a connection of a host.
 #[derive(Debug, Default, Clone)]
@@ -47,12 +50,15 @@ pub struct Host {
     /// True if nothing may keep a slice of a received datagram.
     pub copies: bool,
     connections: Vec<(ConnectionHandle, Known)>,
+    ring: SlabRing,
+    slab: Slab,
     buf: Vec<u8>,
 }
 
 impl Host {
     /// A host at `address`.
     pub fn new(endpoint: Endpoint, address: SocketAddr) -> Self {
+        let mut ring = SlabRing::new(SLAB, SLABS, Occupancy::default());
         Self {
             endpoint,
             address,
@@ -60,6 +66,8 @@ impl Host {
             waiting: Vec::new(),
             copies: false,
             connections: Vec::new(),
+            slab: ring.checkout(),
+            ring,
             buf: Vec::new(),
         }
     }
@@ -103,8 +111,14 @@ impl Host {
     /// Hands over a datagram.
     pub fn receive(&mut self, now: Instant, datagram: &Datagram) {
         let meta = DatagramMeta { remote: datagram.from, local_ip: None, ecn: datagram.ecn };
-        let retention = if self.copies { Retention::Copy } else { Retention::Share };
-        self.endpoint.recv(now, meta, BytesMut::from(&datagram.payload[..]), retention);
+        let len = datagram.payload.len();
+        if self.copies || len > SLAB {
+            let mut payload = datagram.payload.clone();
+            return self.endpoint.recv(now, meta, Train::single(&mut payload));
+        }
+        self.ring.renew(&mut self.slab);
+        self.slab.begin().expect("renewed")[..len].copy_from_slice(&datagram.payload);
+        self.endpoint.recv(now, meta, Train::new(&mut self.slab, len, len));
     }
 
     /// Gives everything that is to be sent now to `send`.

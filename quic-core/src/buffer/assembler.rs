@@ -13,10 +13,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use bytes::{Bytes, BytesMut};
 
-use super::Retention;
-
-/// Pieces below this size are copied: a reference to them would keep a whole datagram alive.
-const SHARE_FROM: usize = 512;
+use super::train::{Arrival, LEND_FROM};
 
 /// Copied pieces grow by their successors up to this size.
 const COPY_UP_TO: usize = 16 * 1024;
@@ -63,14 +60,14 @@ impl Assembler {
     /// welcome is the caller's business, who compares [`memory`](Self::memory) with a limit
     /// afterwards.
     // req 9000-2.2-002
-    pub fn insert(&mut self, offset: u64, data: Bytes, retention: Retention) {
+    pub fn insert(&mut self, offset: u64, data: Arrival<'_>) {
         if data.is_empty() {
             return;
         }
         if offset == self.contiguous_end && self.ahead.is_empty() {
-            self.push_ready(data, retention);
+            self.push_ready(data);
         } else {
-            self.insert_anywhere(offset, data, retention);
+            self.insert_anywhere(offset, data);
         }
     }
 
@@ -121,25 +118,30 @@ impl Assembler {
         self.memory = 0;
     }
 
-    fn push_ready(&mut self, data: Bytes, retention: Retention) {
+    fn push_ready(&mut self, data: Arrival<'_>) {
         self.contiguous_end += data.len() as u64;
-        if data.len() >= SHARE_FROM && retention == Retention::Share {
-            self.memory += data.len() + OVERHEAD;
-            self.ready.push_back(Piece::Shared(data));
-            return;
-        }
+        let data = match &data {
+            // What overlapping has made small is not worth its memory any more.
+            Arrival::Share(data) if data.len() >= LEND_FROM => {
+                self.memory += data.len() + OVERHEAD;
+                self.ready.push_back(Piece::Shared(data.clone()));
+                return;
+            }
+            Arrival::Share(data) => data,
+            Arrival::Copy(data) => *data,
+        };
         if let Some(last) = self.ready.back_mut()
-            && let Some(grown) = last.append(&data)
+            && let Some(grown) = last.append(data)
         {
             self.memory += grown;
             return;
         }
-        let piece = Piece::copy_of(&data);
+        let piece = Piece::copy_of(data);
         self.memory += piece.memory();
         self.ready.push_back(piece);
     }
 
-    fn insert_anywhere(&mut self, mut offset: u64, mut data: Bytes, retention: Retention) {
+    fn insert_anywhere(&mut self, mut offset: u64, mut data: Arrival<'_>) {
         if !skip_to(&mut offset, &mut data, self.contiguous_end) {
             return;
         }
@@ -155,22 +157,21 @@ impl Assembler {
             let Some((next, piece)) = self.ahead.range(offset..end).next() else { break };
             let (next, next_end) = (*next, next + piece.len() as u64);
             let part = data.split_to((next - offset) as usize);
-            self.fill(offset, part, retention);
+            self.fill(offset, part);
             offset = next;
             if !skip_to(&mut offset, &mut data, next_end) {
-                data.clear();
-                break;
+                return self.move_contiguous();
             }
         }
-        self.fill(offset, data, retention);
+        self.fill(offset, data);
         self.move_contiguous();
     }
 
     /// Stores `data`, which overlaps with nothing.
-    fn fill(&mut self, offset: u64, data: Bytes, retention: Retention) {
+    fn fill(&mut self, offset: u64, data: Arrival<'_>) {
         if data.is_empty() {
         } else if offset == self.contiguous_end {
-            self.push_ready(data, retention);
+            self.push_ready(data);
         } else {
             self.store_ahead(offset, &data);
         }
@@ -222,7 +223,7 @@ impl Assembler {
 }
 
 /// Drops what `data`, at `offset`, has before `to`; false if nothing is left then.
-fn skip_to(offset: &mut u64, data: &mut Bytes, to: u64) -> bool {
+fn skip_to(offset: &mut u64, data: &mut Arrival<'_>, to: u64) -> bool {
     let known = to.saturating_sub(*offset);
     if known >= data.len() as u64 {
         return false;

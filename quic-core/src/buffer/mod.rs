@@ -7,16 +7,9 @@
 mod assembler;
 mod send_buffer;
 mod slab_ring;
+mod train;
 
 pub use assembler::Assembler;
 pub use send_buffer::SendBuffer;
-pub use slab_ring::{Slab, SlabRing};
-
-/// Whether received data may go on living in the memory of the datagram that brought it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Retention {
-    /// Slices of the datagram may be kept for as long as they are needed.
-    Share,
-    /// The memory of the datagram is wanted back at once: whatever is kept must be copied.
-    Copy,
-}
+pub use slab_ring::{Lease, Occupancy, Slab, SlabRing};
+pub use train::{Arrival, Lender, Train};

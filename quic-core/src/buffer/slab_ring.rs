@@ -1,37 +1,64 @@
-//! Memory for received datagrams: a bounded number of slabs that are used again once nobody holds
-//! a slice of them.
+//! Memory for received datagrams: a bounded number of slabs that are used again once nobody reads
+//! them.
 //!
-//! A slab is handed to the socket, the datagrams that arrived are split off its front, decrypted in
-//! place, and their data goes to readers without a copy. So a slow reader pins a whole slab. When
-//! all slabs are pinned, a scratch buffer is handed out instead, of which nothing may be kept: what
-//! readers can pin is never more than the slabs.
+//! A slab is written only while there is one reference to it: by the kernel, and to decrypt what
+//! arrived in place. After that it may be lent: a [`Lease`] is another reference, keeps the slab as
+//! it is for as long as it lives, and ends by being dropped, on whatever thread. Nobody is told of
+//! that, and no list is kept of what is free: the ring tries.
+//!
+//! So a slow reader pins a whole slab. When all are pinned, a scratch slab is handed out instead,
+//! which is never lent: what readers can pin is never more than the slabs.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-use bytes::BytesMut;
-
-use super::Retention;
+use crate::util::sync::{Arc, Generation};
 
 /// Receive memory of one endpoint.
 #[derive(Debug)]
 pub struct SlabRing {
-    /// What is left of each slab, the one that was used last at the end.
-    slabs: VecDeque<BytesMut>,
-    /// Slabs that exist, in the ring or checked out.
-    allocated: usize,
-    scratch: Vec<BytesMut>,
-    window: usize,
+    /// The slab that was used last is at the end.
+    slabs: VecDeque<Arc<Memory>>,
+    scratch: Vec<Arc<Memory>>,
     slab_size: usize,
     max_slabs: usize,
+    occupancy: Occupancy,
 }
 
-/// A buffer to receive into.
+/// What a slab is made of. Never empty, never resized.
+#[derive(Debug)]
+struct Memory {
+    generation: Generation,
+    bytes: Box<[u8]>,
+    occupancy: Occupancy,
+}
+
+/// A slab that was checked out of its ring: memory to receive into.
 #[derive(Debug)]
 pub struct Slab {
-    /// At least a window of bytes; split what was received off its front.
-    pub buffer: BytesMut,
-    /// Whether slices of it may be kept.
-    pub retention: Retention,
+    memory: Arc<Memory>,
+    kind: Kind,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Lendable,
+    Scratch,
+}
+
+/// Keeps the bytes of a slab as they are until it is dropped. It outlives the slab, the ring and
+/// everything else if it has to.
+#[derive(Debug)]
+pub struct Lease(Arc<Memory>);
+
+/// How much of a ring is in use, for whoever wants to know, on any thread.
+#[derive(Clone, Debug, Default)]
+pub struct Occupancy(std::sync::Arc<Counts>);
+
+#[derive(Debug, Default)]
+struct Counts {
+    total: AtomicUsize,
+    leases: AtomicUsize,
 }
 
 impl SlabRing {
@@ -39,153 +66,226 @@ impl SlabRing {
     /// holds on to old data must not make every receive call walk the whole ring.
     const SEARCH: usize = 4;
 
-    /// Slabs of `slab_size` bytes, at most `max_slabs` of them, allocated as they are needed. Each
-    /// is handed out again and again until less than `window` bytes are left.
-    ///
-    /// `window` is made to fit into a slab.
-    pub fn new(window: usize, slab_size: usize, max_slabs: usize) -> Self {
-        let slab_size = slab_size.max(window);
-        Self {
-            slabs: VecDeque::new(),
-            allocated: 0,
-            scratch: Vec::new(),
-            window,
-            slab_size,
-            max_slabs,
-        }
+    /// Slabs of `slab_size` bytes, at most `max_slabs` of them, allocated as they are needed.
+    /// `occupancy` is told of them, and of no other ring.
+    pub fn new(slab_size: usize, max_slabs: usize, occupancy: Occupancy) -> Self {
+        Self { slabs: VecDeque::new(), scratch: Vec::new(), slab_size, max_slabs, occupancy }
     }
 
-    /// A buffer of at least a window, which nobody else can see.
+    /// A slab that nobody reads.
     pub fn checkout(&mut self) -> Slab {
         for _ in 0..self.slabs.len().min(Self::SEARCH) {
-            // The one that was used last comes first, for as long as it has room: it is warm.
-            let Some(mut slab) = self.slabs.pop_back() else { break };
-            if slab.len() >= self.window || self.renew(&mut slab) {
-                return Slab { buffer: slab, retention: Retention::Share };
+            // The one that was used last comes first: it is warm.
+            let Some(mut memory) = self.slabs.pop_back() else { break };
+            if Arc::get_mut(&mut memory).is_some() {
+                return Slab { memory, kind: Kind::Lendable };
             }
-            self.slabs.push_front(slab);
+            self.slabs.push_front(memory);
         }
-        if self.allocated < self.max_slabs {
-            self.allocated += 1;
-            let buffer = BytesMut::zeroed(self.slab_size);
-            return Slab { buffer, retention: Retention::Share };
+        if self.occupancy.total() < self.max_slabs {
+            self.occupancy.0.total.fetch_add(1, Ordering::Relaxed);
+            return Slab { memory: self.allocate(), kind: Kind::Lendable };
         }
-        let mut scratch = self.scratch.pop().unwrap_or_default();
-        if scratch.len() < self.window && !self.renew(&mut scratch) {
-            // Somebody keeps what should have been copied: it is theirs now.
-            scratch = BytesMut::zeroed(self.slab_size);
-        }
-        Slab { buffer: scratch, retention: Retention::Copy }
+        let memory = self.scratch.pop().unwrap_or_else(|| self.allocate());
+        Slab { memory, kind: Kind::Scratch }
     }
 
-    /// Takes back what is left of a buffer after the received bytes were split off.
+    /// Takes back a slab. It may be lent.
     pub fn put_back(&mut self, slab: Slab) {
-        match slab.retention {
-            Retention::Share => self.slabs.push_back(slab.buffer),
-            Retention::Copy => self.scratch.push(slab.buffer),
+        match slab.kind {
+            Kind::Lendable => self.slabs.push_back(slab.memory),
+            Kind::Scratch => self.scratch.push(slab.memory),
         }
     }
 
-    /// The memory of all slabs, and thus the most that readers can pin, in bytes.
-    pub fn allocated(&self) -> usize {
-        self.allocated * self.slab_size
+    /// Makes `slab` ready to receive into again: if it is lent, or was never to be, another one
+    /// takes its place.
+    pub fn renew(&mut self, slab: &mut Slab) {
+        if slab.kind == Kind::Scratch || slab.bytes_mut().is_none() {
+            let other = self.checkout();
+            self.put_back(std::mem::replace(slab, other));
+        }
     }
 
-    /// Makes a used-up slab whole again if nobody holds a slice of it.
-    fn renew(&self, slab: &mut BytesMut) -> bool {
-        slab.clear();
-        let free = slab.try_reclaim(self.slab_size);
-        if free {
-            slab.resize(self.slab_size, 0);
-        }
-        free
+    /// How many slabs there are and how many of them are free.
+    pub fn occupancy(&self) -> &Occupancy {
+        &self.occupancy
+    }
+
+    fn allocate(&self) -> Arc<Memory> {
+        Arc::new(Memory {
+            generation: Generation::first(),
+            bytes: vec![0; self.slab_size].into_boxed_slice(),
+            occupancy: self.occupancy.clone(),
+        })
     }
 }
 
-#[cfg(test)]
+impl Slab {
+    /// The whole memory, to receive into, with whatever was in it before. `None` while it is lent.
+    pub fn begin(&mut self) -> Option<&mut [u8]> {
+        let memory = Arc::get_mut(&mut self.memory)?;
+        memory.generation.advance();
+        Some(&mut memory.bytes)
+    }
+
+    /// The whole memory, to change what was received. `None` while it is lent.
+    pub fn bytes_mut(&mut self) -> Option<&mut [u8]> {
+        let memory = Arc::get_mut(&mut self.memory)?;
+        memory.generation.on_write();
+        Some(&mut memory.bytes)
+    }
+
+    /// The whole memory.
+    pub fn bytes(&self) -> &[u8] {
+        &self.memory.bytes
+    }
+
+    /// Lends the memory as it is now; `None` if it is scratch.
+    pub fn lease(&self) -> Option<Lease> {
+        match self.kind {
+            Kind::Lendable => {
+                self.memory.occupancy.0.leases.fetch_add(1, Ordering::Relaxed);
+                Some(Lease(Arc::clone(&self.memory)))
+            }
+            Kind::Scratch => None,
+        }
+    }
+
+    /// True if all others were lent when this one was checked out: it never is.
+    pub fn is_scratch(&self) -> bool {
+        self.kind == Kind::Scratch
+    }
+
+    /// How often the memory was received into.
+    pub fn generation(&self) -> u64 {
+        self.memory.generation.get()
+    }
+}
+
+impl Lease {
+    /// How often the memory was received into. It stays the same for as long as the lease lives.
+    pub fn generation(&self) -> u64 {
+        self.0.generation.get()
+    }
+}
+
+impl AsRef<[u8]> for Lease {
+    fn as_ref(&self) -> &[u8] {
+        self.0.generation.on_read();
+        &self.0.bytes
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.0.generation.on_read();
+        self.0.occupancy.0.leases.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Occupancy {
+    /// Slabs that were allocated, scratch apart.
+    pub fn total(&self) -> usize {
+        self.0.total.load(Ordering::Relaxed)
+    }
+
+    /// Slabs of which there is no lease, if there is at most one of each.
+    pub fn free(&self) -> usize {
+        self.total().saturating_sub(self.0.leases.load(Ordering::Relaxed))
+    }
+}
+
+#[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
 
-    const WINDOW: usize = 1000;
+    const SIZE: usize = 1000;
 
-    fn ring(max_slabs: usize) -> SlabRing {
-        SlabRing::new(WINDOW, 2500, max_slabs)
-    }
-
-    /// Receives `len` bytes.
-    fn receive(ring: &mut SlabRing, len: usize) -> (BytesMut, Retention) {
+    /// Receives `content` into a slab; a lease of it if it can be lent.
+    fn receive(ring: &mut SlabRing, content: u8) -> Option<Lease> {
         let mut slab = ring.checkout();
-        assert!(slab.buffer.len() >= WINDOW);
-        slab.buffer[0] = 0xee;
-        let data = slab.buffer.split_to(len);
-        let retention = slab.retention;
+        slab.begin().expect("nobody reads it").fill(content);
+        let lease = slab.lease();
         ring.put_back(slab);
-        (data, retention)
+        lease
     }
 
     #[test]
     fn a_slab_that_nobody_holds_is_used_for_ever() {
-        let mut ring = ring(8);
-        for _ in 0..100 {
-            let (data, retention) = receive(&mut ring, WINDOW);
-            assert_eq!(retention, Retention::Share);
-            drop(data);
+        let mut ring = SlabRing::new(SIZE, 8, Occupancy::default());
+        for generation in 1..100 {
+            let lease = receive(&mut ring, 1).expect("not scratch");
+            assert_eq!(lease.generation(), generation);
         }
-        assert_eq!(ring.allocated(), 2500);
+        assert_eq!((ring.occupancy().total(), ring.occupancy().free()), (1, 1));
     }
 
     #[test]
     fn a_slice_that_somebody_holds_is_never_written_again() {
-        let mut ring = ring(3);
+        let mut ring = SlabRing::new(SIZE, 3, Occupancy::default());
         let mut held = Vec::new();
-        for index in 0..40_u8 {
-            let mut slab = ring.checkout();
-            slab.buffer[..WINDOW].fill(index);
-            let data = slab.buffer.split_to(WINDOW).freeze();
-            if slab.retention == Retention::Share {
-                held.push((index, data));
-            }
-            ring.put_back(slab);
-            if index % 7 == 6 {
+        for content in 0..40_u8 {
+            held.extend(receive(&mut ring, content).map(|lease| (content, lease)));
+            if content % 7 == 6 {
                 held.remove(0);
             }
-            for (index, data) in &held {
-                assert!(data.iter().all(|byte| byte == index));
+            for (content, lease) in &held {
+                assert!(lease.as_ref().iter().all(|byte| byte == content));
             }
         }
+    }
+
+    #[test]
+    fn a_slab_that_is_lent_cannot_be_written() {
+        let mut ring = SlabRing::new(SIZE, 1, Occupancy::default());
+        let mut slab = ring.checkout();
+        let lease = slab.lease().unwrap();
+        assert!(slab.begin().is_none() && slab.bytes_mut().is_none());
+        assert_eq!(slab.generation(), lease.generation());
+        drop(lease);
+        assert!(slab.begin().is_some());
     }
 
     #[test]
     fn slow_readers_pin_no_more_than_the_slabs() {
-        let mut ring = ring(2);
-        let mut held: Vec<_> = (0..4).map(|_| receive(&mut ring, WINDOW)).collect();
-        assert!(held.iter().all(|(_, retention)| *retention == Retention::Share));
+        let mut ring = SlabRing::new(SIZE, 2, Occupancy::default());
+        let mut held: Vec<_> = (0..2).map(|content| receive(&mut ring, content)).collect();
+        assert!(held.iter().all(Option::is_some));
+        assert_eq!((ring.occupancy().total(), ring.occupancy().free()), (2, 0));
         for _ in 0..10 {
-            let (_copied_by_the_stack, retention) = receive(&mut ring, WINDOW);
-            assert_eq!(retention, Retention::Copy);
+            assert!(receive(&mut ring, 9).is_none(), "all are held");
         }
-        assert_eq!(ring.allocated(), 2 * 2500);
-        held.drain(..2);
-        let (_, retention) = receive(&mut ring, WINDOW);
-        assert_eq!(retention, Retention::Share, "a slab that was let go comes back");
+        held.pop();
+        assert!(receive(&mut ring, 9).is_some(), "a slab that was let go comes back");
+        assert_eq!((ring.occupancy().total(), ring.occupancy().free()), (2, 1));
     }
 
     #[test]
-    fn small_datagrams_share_a_slab() {
-        let mut ring = ring(2);
-        let held: Vec<_> = (0..16).map(|_| receive(&mut ring, 100)).collect();
-        assert!(held.iter().all(|(_, retention)| *retention == Retention::Share));
-        assert_eq!(ring.allocated(), 2500);
-    }
-
-    #[test]
-    fn several_buffers_can_be_out_at_once() {
-        let mut ring = ring(2);
+    fn several_slabs_can_be_out_at_once() {
+        let mut ring = SlabRing::new(SIZE, 2, Occupancy::default());
         let slabs: Vec<_> = (0..4).map(|_| ring.checkout()).collect();
-        let kinds: Vec<_> = slabs.iter().map(|slab| slab.retention).collect();
-        use Retention::{Copy, Share};
-        assert_eq!(kinds, [Share, Share, Copy, Copy]);
+        let kinds: Vec<_> = slabs.iter().map(Slab::is_scratch).collect();
+        assert_eq!(kinds, [false, false, true, true]);
         slabs.into_iter().for_each(|slab| ring.put_back(slab));
-        assert_eq!(ring.checkout().retention, Share);
+        assert!(!ring.checkout().is_scratch());
+    }
+
+    #[test]
+    fn a_slab_is_exchanged_only_while_it_is_lent() {
+        let mut ring = SlabRing::new(SIZE, 2, Occupancy::default());
+        let mut slab = ring.checkout();
+        let first = slab.bytes().as_ptr();
+        ring.renew(&mut slab);
+        assert_eq!(slab.bytes().as_ptr(), first);
+        let lease = slab.lease();
+        ring.renew(&mut slab);
+        assert_ne!(slab.bytes().as_ptr(), first);
+        let other = slab.lease();
+        ring.renew(&mut slab);
+        assert!(slab.is_scratch());
+        drop((lease, other));
+        ring.renew(&mut slab);
+        assert!(!slab.is_scratch(), "scratch is for once");
     }
 }

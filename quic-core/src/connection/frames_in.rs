@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use super::recv::Opened;
 use super::{Connection, RouteChange, patience};
+use crate::buffer::Lender;
 use crate::error::{TransportError, Violation};
 use crate::wire::frame::{Frame, Frames, NewConnectionId, RetireConnectionId};
 use crate::wire::{PacketType, Side};
@@ -14,7 +15,8 @@ impl Connection {
     pub(super) fn process_payload(
         &mut self,
         now: Instant,
-        packet: &Opened,
+        packet: &Opened<'_>,
+        lender: &mut Lender<'_>,
     ) -> Result<bool, TransportError> {
         if packet.payload.is_empty() {
             return Err(TransportError::new(Violation::PacketEmpty));
@@ -22,11 +24,12 @@ impl Connection {
         let mut ack_eliciting = false;
         let mut progress = false;
         // req 9000-12.4-291
-        for frame in Frames::new(&packet.payload, packet.packet_type) {
+        for frame in Frames::new(packet.payload, packet.packet_type) {
             let frame = frame?;
             ack_eliciting |= frame.ty().is_ack_eliciting();
             progress |= patience::is_progress(&frame);
-            self.process_frame(now, packet, &frame).map_err(|error| error.in_frame(frame.ty()))?;
+            self.process_frame(now, packet, &frame, lender)
+                .map_err(|error| error.in_frame(frame.ty()))?;
             if !self.state.is_open() {
                 return Ok(ack_eliciting);
             }
@@ -42,19 +45,20 @@ impl Connection {
     fn process_frame(
         &mut self,
         now: Instant,
-        packet: &Opened,
+        packet: &Opened<'_>,
         frame: &Frame<'_>,
+        lender: &mut Lender<'_>,
     ) -> Result<(), TransportError> {
         match frame {
             Frame::Padding(_) | Frame::Ping => Ok(()),
             Frame::Ack(ack) => self.on_ack(now, packet, ack),
             Frame::Crypto(crypto) => self.on_crypto(now, packet.space, crypto),
             Frame::Stream(stream) => {
-                let data = packet.payload.slice_ref(stream.data);
                 if packet.packet_type == PacketType::ZeroRtt && self.state.is_handshaking() {
                     self.streams.on_early_stream(stream)?;
                 }
-                self.streams.on_stream(stream, data, packet.retention_of(stream.data))
+                let data = lender.lend(stream.data, packet.datagram_size);
+                self.streams.on_stream(stream, data)
             }
             Frame::ResetStream(reset) => self.streams.on_reset_stream(reset),
             Frame::StopSending(stop) => self.streams.on_stop_sending(stop),
@@ -110,7 +114,7 @@ impl Connection {
 
     fn on_retire_connection_id(
         &mut self,
-        packet: &Opened,
+        packet: &Opened<'_>,
         frame: &RetireConnectionId,
     ) -> Result<(), TransportError> {
         let retired = self.local_ids.on_retire(frame.sequence_number, packet.dcid)?;

@@ -3,8 +3,6 @@
 
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-
 use super::{Connection, ConnectionEvent, RouteChange};
 use crate::crypto::KeyChange;
 use crate::error::{ConnectionError, Discard, TransportError, Violation};
@@ -126,7 +124,7 @@ impl Connection {
             self.on_repeated_crypto(now, id);
             return Ok(());
         }
-        space.crypto.insert(frame.offset, Bytes::copy_from_slice(frame.data))?;
+        space.crypto.insert(frame.offset, frame.data)?;
         self.advance_handshake(now)
     }
 

@@ -2,17 +2,15 @@
 
 use std::time::Instant;
 
-use bytes::Bytes;
-
 use super::Connection;
 use super::recv::Opened;
-use crate::path::Retention;
+use crate::buffer::Lender;
 use crate::wire::{PacketNumber, PacketType, SpaceId};
 
 impl Connection {
     /// Processes `payload` as the frames of a 1-RTT packet that the peer has sent to our first
     /// connection ID. Does nothing before the handshake is complete.
-    pub(crate) fn inject_frames(&mut self, now: Instant, payload: Bytes) {
+    pub(crate) fn inject_frames(&mut self, now: Instant, payload: &[u8]) {
         if !self.state.is_open() || !self.keys.can_open(SpaceId::Data) {
             return;
         }
@@ -21,13 +19,12 @@ impl Connection {
             packet_type: PacketType::OneRtt,
             packet_number: PacketNumber::new(0),
             dcid: self.local_ids.initial(),
-            retention: Retention::Share,
             datagram_size: 0,
             ecn: None,
             key_generation: self.keys.key_generation(),
             payload,
         };
-        if let Err(error) = self.process_payload(now, &opened) {
+        if let Err(error) = self.process_payload(now, &opened, &mut Lender::none()) {
             self.close_with_error(now, error);
         }
     }

@@ -2,6 +2,7 @@
 //!
 //! | file | what it does | its mirror |
 //! |---|---|---|
+//! | `train` | datagrams in: opened together while they are ours alone, then processed | |
 //! | `recv` | a datagram in: split, open, check, hand over | `send` |
 //! | `frames_in` | frames of an opened packet to the state that owns them | `frames_out` |
 //! | `acked` | what we sent was acknowledged or lost | |
@@ -42,6 +43,7 @@ mod setup;
 mod state;
 mod timers;
 mod tokens;
+mod train;
 
 pub use api::{ConnectionEvent, HandshakeData};
 pub use early::EarlyData;
@@ -74,6 +76,7 @@ use sent_frame::SentFrames;
 use state::State;
 use timers::Deadlines;
 use tokens::NewTokens;
+use train::Run;
 
 /// A change to what the endpoint must route to this connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -111,6 +114,8 @@ pub struct Connection {
     streams: Streams,
     deadlines: Deadlines,
     undecryptable: Undecryptable,
+    /// Reused for each run of packets.
+    run: Run,
     patience: Patience,
     events: VecDeque<ConnectionEvent>,
     routes: VecDeque<RouteChange>,

@@ -2,14 +2,13 @@
 
 use std::time::Instant;
 
-use bytes::{Bytes, BytesMut};
-
 use super::Connection;
 use super::state::State;
-use crate::crypto::{KeyUpdateProgress, OpenError};
+use crate::buffer::Lender;
+use crate::crypto::{self, KeyUpdateProgress, OpenError};
 use crate::error::Discard;
 use crate::observe::Event;
-use crate::path::{DatagramMeta, Ecn, Retention};
+use crate::path::{DatagramMeta, Ecn};
 use crate::wire::SpaceId;
 use crate::wire::header::{Header, PartialHeader};
 use crate::wire::{ConnectionId, PacketNumber, PacketType, ResetToken, Side};
@@ -18,9 +17,6 @@ use crate::wire::{ConnectionId, PacketNumber, PacketType, ResetToken, Side};
 /// the peer.
 const MAX_UNDECRYPTABLE: usize = 16;
 const MAX_UNDECRYPTABLE_BYTES: usize = 24 * 1024;
-/// Data that is a smaller part than this of its datagram is copied: a reference would keep all of
-/// the datagram in memory, which nobody counts.
-const MIN_SHARED_PART: usize = 4;
 /// A datagram that carries an Initial packet has at least this size (RFC 9000 section 14.1).
 pub(super) const MIN_INITIAL_DATAGRAM: usize = 1200;
 
@@ -30,101 +26,90 @@ const KEY_UPDATE_PTOS: u32 = 3;
 
 /// Packets that arrived before their keys.
 // req 9001-4.1.4-008
-pub(super) type Undecryptable = Vec<(DatagramMeta, PacketType, BytesMut)>;
+pub(super) type Undecryptable = Vec<(DatagramMeta, PacketType, Vec<u8>)>;
+
+/// A packet that was opened in place, with the header and the datagram that it came with.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct OpenPacket<'a> {
+    pub(super) meta: &'a DatagramMeta,
+    pub(super) header: &'a PartialHeader,
+    /// All of the packet, the payload in plain text.
+    pub(super) packet: &'a [u8],
+    pub(super) opened: &'a crypto::Opened,
+    pub(super) datagram_size: usize,
+}
 
 /// An opened packet on its way to the frames.
 #[derive(Debug)]
-pub(super) struct Opened {
+pub(super) struct Opened<'a> {
     pub(super) space: SpaceId,
     pub(super) packet_type: PacketType,
     pub(super) packet_number: PacketNumber,
     pub(super) dcid: ConnectionId,
-    pub(super) retention: Retention,
     pub(super) datagram_size: usize,
     pub(super) ecn: Option<Ecn>,
     /// How many key updates precede the keys that opened it.
     pub(super) key_generation: u64,
-    pub(super) payload: Bytes,
+    pub(super) payload: &'a [u8],
 }
-
-impl Opened {
-    /// Whether `data` of the payload may be kept as a slice of the datagram.
-    pub(super) fn retention_of(&self, data: &[u8]) -> Retention {
-        match data.len() * MIN_SHARED_PART < self.datagram_size {
-            true => Retention::Copy,
-            false => self.retention,
-        }
-    }
-}
-
-/// A packet that was not processed: why, and its length in bytes.
-type Dropped = (Discard, usize);
 
 impl Connection {
-    /// Processes one UDP datagram that belongs to this connection.
-    ///
-    /// `datagram` is decrypted in place; with [`Retention::Share`] streams may keep slices of it.
-    /// Whatever cannot be understood is dropped and visible as an event; a protocol violation ends
-    /// the connection, see [`Connection::poll_event`].
-    pub fn recv(
-        &mut self,
-        now: Instant,
-        meta: &DatagramMeta,
-        datagram: BytesMut,
-        retention: Retention,
-    ) {
-        let len = datagram.len();
-        self.observers.stats.on_datagram_received(len);
-        self.observers.emit(now, || Event::DatagramReceived { len });
-        match &mut self.state {
-            State::Drained | State::Draining { .. } => return,
-            State::Closing(closing) => {
-                if self.path.carries(meta) {
-                    self.path.on_datagram_received(datagram.len());
-                    closing.on_packet();
-                }
-                return;
-            }
-            State::Handshaking | State::Established | State::Confirmed => {}
+    /// Processes one UDP datagram on its own, whatever it holds. Nothing of its memory is lent.
+    pub(super) fn recv_datagram(&mut self, now: Instant, meta: &DatagramMeta, datagram: &mut [u8]) {
+        if !self.begin_datagram(now, meta, datagram.len()) {
+            return;
         }
-        if !self.path.carries(meta) {
-            return self.drop_packet(now, Discard::PathUnknown, datagram.len());
-        }
-        self.path.on_datagram_received(datagram.len());
-        self.recv_datagram(now, meta, datagram, retention);
+        self.recv_packets(now, meta, datagram);
         self.retry_undecryptable(now);
         self.tell_stream_states(now);
     }
 
+    /// Books a datagram. True if its packets are to be looked at.
+    pub(super) fn begin_datagram(&mut self, now: Instant, meta: &DatagramMeta, len: usize) -> bool {
+        self.observers.stats.on_datagram_received(len);
+        self.observers.emit(now, || Event::DatagramReceived { len });
+        match &mut self.state {
+            State::Drained | State::Draining { .. } => return false,
+            State::Closing(closing) => {
+                if self.path.carries(meta) {
+                    self.path.on_datagram_received(len);
+                    closing.on_packet();
+                }
+                return false;
+            }
+            State::Handshaking | State::Established | State::Confirmed => {}
+        }
+        if !self.path.carries(meta) {
+            self.drop_packet(now, Discard::PathUnknown, len);
+            return false;
+        }
+        self.path.on_datagram_received(len);
+        true
+    }
+
     /// Takes the coalesced packets apart (RFC 9000 section 12.2).
     // req 9000-12.2-277, 9000-12.2-281, 9000-12.2-282, 9000-12.2-283
-    fn recv_datagram(
-        &mut self,
-        now: Instant,
-        meta: &DatagramMeta,
-        mut datagram: BytesMut,
-        retention: Retention,
-    ) {
+    fn recv_packets(&mut self, now: Instant, meta: &DatagramMeta, mut datagram: &mut [u8]) {
         let size = datagram.len();
-        let mut reset_token = trailing_token(&datagram);
+        let mut reset_token = trailing_token(datagram);
         let mut first_dcid = None;
         while !datagram.is_empty() && self.state.is_open() {
             // Only a datagram whose first packet cannot be opened can be a stateless reset.
             let token = reset_token.take();
-            let header = match self.read_header(now, &datagram) {
+            let header = match self.read_header(now, datagram) {
                 Ok(Some(header)) => header,
                 // Nothing can follow a Retry packet.
                 Ok(None) => return,
                 Err(discard) => return self.drop_unopened(now, discard, datagram.len(), token),
             };
-            let packet = datagram.split_to(header.packet_len);
+            let (packet, rest) = datagram.split_at_mut(header.packet_len);
+            datagram = rest;
             if *first_dcid.get_or_insert(header.dcid) != header.dcid {
                 self.drop_packet(now, Discard::ConnectionIdMismatch, packet.len());
                 continue;
             }
-            let outcome = self.recv_packet(now, meta, &header, packet, size, retention);
-            if let Err((discard, len)) = outcome {
-                self.drop_unopened(now, discard, len, token);
+            if let Err(discard) = self.recv_packet(now, meta, &header, packet, size) {
+                self.drop_unopened(now, discard, packet.len(), token);
             }
         }
     }
@@ -134,25 +119,36 @@ impl Connection {
         now: Instant,
         meta: &DatagramMeta,
         header: &PartialHeader,
-        mut packet: BytesMut,
+        packet: &mut [u8],
         datagram_size: usize,
-        retention: Retention,
-    ) -> Result<(), Dropped> {
-        let len = packet.len();
-        let space = self.admit(header, datagram_size).map_err(|d| (d, len))?;
+    ) -> Result<(), Discard> {
+        let space = self.admit(header, datagram_size)?;
         if !self.can_open(header.kind, space) {
-            let kept = self.keep_undecryptable(now, space, meta, header, packet);
-            return kept.map_err(|discard| (discard, len));
+            return self.keep_undecryptable(now, space, meta, header, packet);
         }
         let largest = self.space(space).and_then(|space| space.received.largest());
-        let opened = match self.keys.open(now, header, &mut packet, largest) {
-            Ok(opened) => opened,
-            Err(OpenError::Discard(discard)) => return Err((discard, len)),
+        match self.keys.open(now, header, packet, largest) {
+            Ok(opened) => {
+                let packet = OpenPacket { meta, header, packet, opened: &opened, datagram_size };
+                self.on_packet_opened(now, packet, &mut Lender::none())
+            }
+            Err(OpenError::Discard(discard)) => Err(discard),
             Err(OpenError::Transport(error)) => {
                 self.close_with_error(now, error);
-                return Ok(());
+                Ok(())
             }
-        };
+        }
+    }
+
+    /// A packet is authentic: follows its key update, and hands its frames over unless that was
+    /// done before.
+    pub(super) fn on_packet_opened(
+        &mut self,
+        now: Instant,
+        packet: OpenPacket<'_>,
+        lender: &mut Lender<'_>,
+    ) -> Result<(), Discard> {
+        let OpenPacket { meta, header, packet, opened, datagram_size } = packet;
         if opened.key_update != KeyUpdateProgress::None {
             let at = now + self.probe_timeout(SpaceId::Data) * KEY_UPDATE_PTOS;
             self.keys.discard_previous_at(at);
@@ -161,23 +157,22 @@ impl Connection {
             self.observers.emit(now, || Event::KeyUpdated { generation });
         }
         let number = opened.packet_number;
-        let Some(state) = self.space(space) else { return Err((Discard::KeysDiscarded, len)) };
+        let state = self.space(opened.space).ok_or(Discard::KeysDiscarded)?;
         // req 9000-12.3-287, 9000-12.3-288
         if state.received.is_duplicate(number) {
-            return Err((Discard::Duplicate, len));
+            return Err(Discard::Duplicate);
         }
-        let opened = Opened {
-            space,
+        let authentic = Opened {
+            space: opened.space,
             packet_type: header.kind,
             packet_number: number,
             dcid: header.dcid,
-            retention,
             datagram_size,
             ecn: meta.ecn,
             key_generation: opened.key_generation,
-            payload: packet.freeze().slice(opened.payload),
+            payload: packet.get(opened.payload.clone()).unwrap_or_default(),
         };
-        self.on_packet_opened(now, header, &opened, len);
+        self.process_packet(now, header, &authentic, packet.len(), lender);
         Ok(())
     }
 
@@ -241,7 +236,7 @@ impl Connection {
         space: SpaceId,
         meta: &DatagramMeta,
         header: &PartialHeader,
-        packet: BytesMut,
+        packet: &[u8],
     ) -> Result<(), Discard> {
         if self.space(space).is_none() {
             return Err(Discard::KeysDiscarded);
@@ -259,7 +254,7 @@ impl Connection {
         // A copy: what waits must not pin a receive buffer.
         let (packet_type, len) = (header.kind, packet.len());
         self.observers.emit(now, || Event::PacketBuffered { packet_type, len });
-        self.undecryptable.push((*meta, packet_type, BytesMut::from(&packet[..])));
+        self.undecryptable.push((*meta, packet_type, packet.to_vec()));
         Ok(())
     }
 
@@ -284,18 +279,19 @@ impl Connection {
         let (ready, waiting): (Undecryptable, Undecryptable) =
             kept.into_iter().partition(|(_, kind, _)| is_ready(*kind));
         self.undecryptable = waiting;
-        for (meta, _, packet) in ready {
-            self.recv_datagram(now, &meta, packet, Retention::Copy);
+        for (meta, _, mut packet) in ready {
+            self.recv_packets(now, &meta, &mut packet);
         }
     }
 
     /// The packet is authentic: it counts from here on, whatever its frames hold.
-    fn on_packet_opened(
+    fn process_packet(
         &mut self,
         now: Instant,
         header: &PartialHeader,
-        opened: &Opened,
+        opened: &Opened<'_>,
         len: usize,
+        lender: &mut Lender<'_>,
     ) {
         match opened.space {
             SpaceId::Initial => self.on_first_initial(now, header.scid),
@@ -310,8 +306,8 @@ impl Connection {
             SpaceId::Data => self.on_one_rtt_packet(now),
             SpaceId::Handshake => {}
         }
-        self.observers.packet_received(now, opened.packet_number, header, len, &opened.payload);
-        match self.process_payload(now, opened) {
+        self.observers.packet_received(now, opened.packet_number, header, len, opened.payload);
+        match self.process_payload(now, opened, lender) {
             Ok(ack_eliciting) => {
                 self.deadlines.on_packet_processed(now);
                 if let Some(space) = self.space_mut(opened.space) {
@@ -325,7 +321,7 @@ impl Connection {
     /// Drops a packet that could not be opened, unless its datagram turns out to be a stateless
     /// reset by its `token`.
     // req 9000-10.3.1-256, 9000-10.3.1-257, 9000-10.3.1-260, 9000-10.3-254
-    fn drop_unopened(
+    pub(super) fn drop_unopened(
         &mut self,
         now: Instant,
         discard: Discard,
@@ -346,7 +342,7 @@ impl Connection {
 
 /// The last 16 bytes of a datagram: what a stateless reset is recognised by. Taken before
 /// decryption in place could change them.
-fn trailing_token(datagram: &[u8]) -> Option<ResetToken> {
+pub(super) fn trailing_token(datagram: &[u8]) -> Option<ResetToken> {
     let (_, token) = datagram.split_last_chunk::<{ ResetToken::LEN }>()?;
     Some(ResetToken::new(*token))
 }

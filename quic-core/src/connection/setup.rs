@@ -16,6 +16,7 @@ use super::retry::Admission;
 use super::state::State;
 use super::timers::Deadlines;
 use super::tokens::NewTokens;
+use super::train::Run;
 use crate::cid::{Generator, LocalIds, RemoteIds};
 use crate::config::TransportConfig;
 use crate::crypto::{Keyring, ResetKey, Session};
@@ -140,6 +141,7 @@ impl Connection {
             streams: Streams::new(side, config.streams(), &mut setup.rng),
             deadlines: Deadlines::new(now),
             undecryptable: Undecryptable::new(),
+            run: Run::new(),
             patience: Patience::new(now),
             events: VecDeque::new(),
             routes: VecDeque::new(),

@@ -4,15 +4,16 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer, ServerName};
 
 use super::{Connection, ConnectionEvent, ConnectionSetup, Role};
+use crate::buffer::Train;
 use crate::cid::Generator;
 use crate::config::TransportConfig;
 use crate::crypto::{ResetKey, client_config, server_config};
 use crate::error::ConnectionError;
-use crate::path::{AddressProof, DatagramMeta, Retention};
+use crate::path::{AddressProof, DatagramMeta};
 use crate::stream::{Read, StreamEvent};
 use crate::util::Rng;
 use crate::wire::header::Header;
@@ -83,12 +84,12 @@ impl Two {
             let now = self.now;
             let server = self.accept(datagram).expect("a client begins with an Initial packet");
             let meta = DatagramMeta::new(CLIENT.into());
-            server.recv(now, &meta, BytesMut::from(&datagram[..]), Retention::Share);
+            server.recv(now, &meta, Train::single(&mut datagram.clone()));
         }
         let down = self.server.as_mut().map_or(Vec::new(), |s| datagrams(s, self.now));
         for datagram in &down {
             let meta = DatagramMeta::new(SERVER.into());
-            self.client.recv(self.now, &meta, BytesMut::from(&datagram[..]), Retention::Share);
+            self.client.recv(self.now, &meta, Train::single(&mut datagram.clone()));
         }
         self.now += Duration::from_millis(1);
         self.client.handle_timeout(self.now);
@@ -252,7 +253,7 @@ fn a_train_is_never_longer_than_what_the_kernel_takes_at_once() {
             for datagram in buf[..transmit.len].chunks(size) {
                 let meta = DatagramMeta::new(CLIENT.into());
                 let server = two.server.as_mut().unwrap();
-                server.recv(two.now, &meta, BytesMut::from(datagram), Retention::Share);
+                server.recv(two.now, &meta, Train::single(&mut datagram.to_vec()));
             }
         }
         two.step();

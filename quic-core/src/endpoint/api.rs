@@ -11,9 +11,10 @@ use rustls::pki_types::ServerName;
 use super::connections::TokenSink;
 use super::route::Target;
 use super::{Connection, ConnectionHandle, Endpoint, EndpointStats, IncomingId};
+use crate::buffer::Train;
 use crate::config::{ClientConfig, MAX_TOKEN_LEN, ServerConfig, TokenScope};
 use crate::connection::{ConnectionSetup, Role};
-use crate::path::{AddressProof, Retention};
+use crate::path::AddressProof;
 use crate::wire::{ApplicationErrorCode, ConnectionId};
 
 /// Why a connection attempt could not even begin.
@@ -169,8 +170,8 @@ impl Endpoint {
             AcceptError::Tls(error)
         })?;
         let handle = self.add(connection, &[incoming.dcid, local_cid]);
-        for (meta, datagram) in incoming.datagrams {
-            self.deliver(now, handle, &meta, datagram, Retention::Share);
+        for (meta, mut datagram) in incoming.datagrams {
+            self.deliver(now, handle, &meta, Train::single(&mut datagram));
         }
         Ok(handle)
     }

@@ -7,8 +7,6 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use bytes::BytesMut;
-
 use crate::path::DatagramMeta;
 use crate::wire::ConnectionId;
 
@@ -26,7 +24,7 @@ struct Waiting {
     dcid: ConnectionId,
     meta: DatagramMeta,
     /// A copy: what waits must not pin a receive buffer.
-    datagram: BytesMut,
+    datagram: Vec<u8>,
     expires: Instant,
 }
 
@@ -56,7 +54,7 @@ impl EarlyDatagrams {
             return false;
         }
         self.bytes += datagram.len();
-        let datagram = BytesMut::from(datagram);
+        let datagram = datagram.to_vec();
         self.waiting.push_back(Waiting { dcid, meta: *meta, datagram, expires: now + LIFETIME });
         true
     }
@@ -66,7 +64,7 @@ impl EarlyDatagrams {
         &mut self,
         dcid: ConnectionId,
         remote: SocketAddr,
-    ) -> Vec<(DatagramMeta, BytesMut)> {
+    ) -> Vec<(DatagramMeta, Vec<u8>)> {
         if self.waiting.is_empty() {
             return Vec::new();
         }

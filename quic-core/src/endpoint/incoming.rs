@@ -4,8 +4,6 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use bytes::BytesMut;
-
 use crate::path::{AddressProof, DatagramMeta};
 use crate::wire::{ConnectionId, Version};
 
@@ -37,7 +35,7 @@ pub(super) struct Incoming {
     /// What its very first packet was sent to: another connection ID than `dcid` after a Retry.
     pub(super) original_dcid: ConnectionId,
     /// Copies: what waits must not pin receive buffers.
-    pub(super) datagrams: Vec<(DatagramMeta, BytesMut)>,
+    pub(super) datagrams: Vec<(DatagramMeta, Vec<u8>)>,
     expires: Instant,
 }
 
@@ -100,7 +98,7 @@ impl IncomingQueue {
         let id = IncomingId(self.next_id);
         self.next_id += 1;
         self.bytes += datagram.len();
-        let datagrams = vec![(meta, BytesMut::from(datagram))];
+        let datagrams = vec![(meta, datagram.to_vec())];
         let expires = now + LIFETIME;
         let Arrival { version, dcid, scid, proof, original_dcid } = arrival;
         let incoming =
@@ -120,7 +118,7 @@ impl IncomingQueue {
             return false;
         }
         self.bytes += datagram.len();
-        incoming.datagrams.push((meta, BytesMut::from(datagram)));
+        incoming.datagrams.push((meta, datagram.to_vec()));
         true
     }
 

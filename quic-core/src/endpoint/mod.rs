@@ -41,13 +41,12 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use bytes::BytesMut;
-
+use crate::buffer::Train;
 use crate::config::{EndpointConfig, ServerConfig};
 use crate::connection::{Connection, RouteChange};
 use crate::crypto::{ResetKey, TokenKey};
 use crate::error::Discard;
-use crate::path::{AddressProof, DatagramMeta, Retention, Transmit};
+use crate::path::{AddressProof, DatagramMeta, Transmit};
 use crate::util::Rng;
 use connections::{Connections, Presence};
 use early::EarlyDatagrams;
@@ -152,29 +151,34 @@ impl Endpoint {
         }
     }
 
-    /// Takes a datagram from the socket. With [`Retention::Share`], connections may keep slices of
-    /// its buffer until the application has read them.
+    /// Takes datagrams from the socket, all of which have this `meta`. If their memory can be lent,
+    /// connections keep parts of it until the application has read them.
     ///
-    /// Whatever it holds, this does not fail: what cannot be used is dropped.
-    pub fn recv(
-        &mut self,
-        now: Instant,
-        meta: DatagramMeta,
-        datagram: BytesMut,
-        retention: Retention,
-    ) {
+    /// Whatever they hold, this does not fail: what cannot be used is dropped.
+    pub fn recv(&mut self, now: Instant, meta: DatagramMeta, mut train: Train<'_>) {
         self.latest = Some(now);
-        self.stats.received += 1;
-        match self.routes.find(&datagram) {
-            Some(Target::Connection(handle)) => {
-                self.deliver(now, handle, &meta, datagram, retention);
-            }
-            Some(Target::Incoming(id)) => {
-                if !self.incoming.push(id, meta, &datagram) {
-                    self.drop_datagram(Discard::BufferFull);
+        while let Some(first) = train.datagrams().next() {
+            match self.routes.find(first) {
+                Some(Target::Connection(handle)) => {
+                    let target = Some(Target::Connection(handle));
+                    let others = train.datagrams().skip(1);
+                    let same = others.take_while(|next| self.routes.find(next) == target).count();
+                    self.stats.received += 1 + same as u64;
+                    self.deliver(now, handle, &meta, train.split_front(1 + same));
+                }
+                Some(Target::Incoming(id)) => {
+                    self.stats.received += 1;
+                    if !self.incoming.push(id, meta, first) {
+                        self.drop_datagram(Discard::BufferFull);
+                    }
+                    train.split_front(1);
+                }
+                None => {
+                    self.stats.received += 1;
+                    self.recv_from_stranger(now, &meta, first);
+                    train.split_front(1);
                 }
             }
-            None => self.recv_from_stranger(now, &meta, &datagram),
         }
     }
 
@@ -183,11 +187,10 @@ impl Endpoint {
         now: Instant,
         handle: ConnectionHandle,
         meta: &DatagramMeta,
-        datagram: BytesMut,
-        retention: Retention,
+        train: Train<'_>,
     ) {
         if let Some(entry) = self.connections.get_mut(handle) {
-            entry.connection.recv(now, meta, datagram, retention);
+            entry.connection.recv(now, meta, train);
             self.exchange_tokens(now, handle);
             self.touch(handle);
         }

@@ -10,7 +10,6 @@ use std::net::SocketAddr;
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
-use bytes::BytesMut;
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 
 use super::*;
@@ -69,7 +68,7 @@ impl Host {
 
     fn recv(&mut self, now: Instant, from: SocketAddr, datagram: &[u8]) {
         let meta = DatagramMeta::new(from);
-        self.endpoint.recv(now, meta, BytesMut::from(datagram), Retention::Share);
+        self.endpoint.recv(now, meta, Train::single(&mut datagram.to_vec()));
     }
 
     /// Everything that the endpoint has to send, datagram by datagram.

@@ -5,14 +5,15 @@ use std::net::SocketAddr;
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use rustls::client::Resumption;
 use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 
+use crate::buffer::Train;
 use crate::config::{ClientConfig, EndpointConfig, ServerConfig};
 use crate::crypto;
 use crate::endpoint::{ConnectionHandle, Endpoint, EndpointEvent};
-use crate::path::{DatagramMeta, Retention};
+use crate::path::DatagramMeta;
 use crate::stream::Read;
 use crate::util::Rng;
 use crate::wire::{ApplicationErrorCode, Dir, Side, StreamId};
@@ -162,10 +163,9 @@ impl<'a> World<'a> {
     }
 
     fn deliver(&mut self, host: usize) {
-        if let Some(datagram) = self.hosts[host].inbox.pop_front() {
+        if let Some(mut datagram) = self.hosts[host].inbox.pop_front() {
             let meta = DatagramMeta::new(ADDRESSES[1 - host]);
-            let datagram = BytesMut::from(&datagram[..]);
-            self.hosts[host].endpoint.recv(self.now, meta, datagram, Retention::Share);
+            self.hosts[host].endpoint.recv(self.now, meta, Train::single(&mut datagram));
         }
     }
 
@@ -281,9 +281,9 @@ impl<'a> World<'a> {
     /// Any bytes as the frames of an authentic packet.
     fn inject(&mut self, host: usize) {
         let Some(handle) = self.pick(host) else { return };
-        let payload = Bytes::copy_from_slice(self.bytes());
+        let payload = self.bytes().to_vec();
         if let Some(connection) = self.hosts[host].endpoint.connection_mut(handle) {
-            connection.inject_frames(self.now, payload);
+            connection.inject_frames(self.now, &payload);
         }
     }
 

@@ -5,9 +5,9 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 
 use super::grants::Grants;
-use crate::shared::sync::Arc;
 use crate::shared::{RecvCell, SendCell, SendPhase, SendWork, StreamCells, Wakes};
 use crate::stream::{Priority, Read, ReadError, SendOutcome, Streams, WriteError};
+use crate::util::sync::Arc;
 use crate::wire::{ApplicationErrorCode, StreamId};
 
 /// What the driver keeps of one stream.

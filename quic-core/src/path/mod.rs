@@ -13,8 +13,6 @@ pub use address::{AddressProof, AddressValidation};
 pub use challenge::PendingResponses;
 pub use datagram::{DatagramMeta, Ecn, Transmit};
 
-pub use crate::buffer::Retention;
-
 use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 

@@ -9,9 +9,9 @@ use bytes::Bytes;
 use super::ready::{Ready, ReadyList};
 use super::recv_cell::RecvCell;
 use super::send_cell::SendCell;
-use super::sync::{Arc, Mutex};
 use super::wakes::{WaitKey, Waiters, Wakes, poll_locked};
 use crate::error::ConnectionError;
+use crate::util::sync::{Arc, Mutex};
 use crate::wire::{Dir, Side, StreamId, VarInt};
 
 /// The halves of a stream that this side has.

@@ -15,7 +15,6 @@ mod connection_cell;
 mod ready;
 mod recv_cell;
 mod send_cell;
-pub(crate) mod sync;
 mod wakes;
 
 #[cfg(all(test, not(loom)))]
@@ -23,11 +22,11 @@ mod test_support;
 #[cfg(all(test, not(loom)))]
 mod tests;
 
+#[cfg(loom)]
+#[doc(hidden)]
+pub use crate::util::sync::assert_no_lock_is_held;
 pub use connection_cell::{ConnectionCell, ConnectionWork, OpenRefused, StreamCells};
 pub use ready::{Ready, ReadyList};
 pub use recv_cell::{ReadRefused, RecvCell, RecvWork};
 pub use send_cell::{SendCell, SendPhase, SendWork, WriteRefused};
-#[cfg(loom)]
-#[doc(hidden)]
-pub use sync::assert_no_lock_is_held;
 pub use wakes::{WaitKey, Wakes};

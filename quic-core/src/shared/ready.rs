@@ -2,8 +2,8 @@
 
 use std::task::Waker;
 
-use super::sync::Mutex;
 use super::wakes::{WakerSlot, poll_locked};
+use crate::util::sync::Mutex;
 use crate::wire::StreamId;
 
 /// Something an application task has left work in for the driver.

@@ -7,8 +7,8 @@ use std::task::{Poll, Waker};
 use bytes::Bytes;
 
 use super::ready::{Ready, ReadyList};
-use super::sync::{Arc, Mutex};
 use super::wakes::{WakerSlot, Wakes, poll_locked};
+use crate::util::sync::{Arc, Mutex};
 use crate::wire::{StreamId, VarInt};
 
 /// Why there is nothing to read, and never will be.

@@ -6,8 +6,8 @@ use std::task::{Poll, Waker};
 use bytes::{Bytes, BytesMut};
 
 use super::ready::{Ready, ReadyList};
-use super::sync::{Arc, Mutex};
 use super::wakes::{WaitKey, Waiters, WakerSlot, Wakes, poll_locked};
+use crate::util::sync::{Arc, Mutex};
 use crate::wire::{StreamId, VarInt};
 
 /// Slices up to this length are gathered into a shared chunk instead of one allocation each.

@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 use std::task::{Poll, Waker};
 
-use super::sync::Mutex;
+use crate::util::sync::Mutex;
 
 /// Wakers to call after a batch of work, so that each task is woken once for all of it.
 #[derive(Debug, Default)]

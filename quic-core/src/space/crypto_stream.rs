@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use crate::buffer::{Assembler, Retention, SendBuffer};
+use crate::buffer::{Arrival, Assembler, SendBuffer};
 use crate::error::{TransportError, Violation};
 use crate::wire::cursor::Writer;
 use crate::wire::frame::CryptoHeader;
@@ -26,12 +26,12 @@ impl CryptoStream {
     ///
     /// CRYPTO_BUFFER_EXCEEDED if more would have to be kept than a handshake needs.
     // req 9000-7.5-112, 9000-19.6-441
-    pub(crate) fn insert(&mut self, offset: u64, data: Bytes) -> Result<(), TransportError> {
+    pub(crate) fn insert(&mut self, offset: u64, data: &[u8]) -> Result<(), TransportError> {
         let end = offset.saturating_add(data.len() as u64);
         if end.saturating_sub(self.incoming.read_offset()) > MAX_MEMORY as u64 {
             return Err(TransportError::new(Violation::CryptoBufferExceeded));
         }
-        self.incoming.insert(offset, data, Retention::Copy);
+        self.incoming.insert(offset, Arrival::Copy(data));
         if self.incoming.memory() > 2 * MAX_MEMORY {
             return Err(TransportError::new(Violation::CryptoBufferExceeded));
         }
@@ -96,11 +96,11 @@ mod tests {
         let mut stream = CryptoStream::default();
         for piece in (1..9u8).rev() {
             let data = vec![piece; 512];
-            stream.insert(u64::from(piece) * 512, data.into()).expect("within what is buffered");
+            stream.insert(u64::from(piece) * 512, &data).expect("within what is buffered");
         }
         assert!(stream.read().is_none());
         assert!(stream.has_unread());
-        stream.insert(0, vec![0; 512].into()).expect("the missing piece");
+        stream.insert(0, &[0; 512]).expect("the missing piece");
         let mut read = Vec::new();
         while let Some(data) = stream.read() {
             read.extend_from_slice(&data);
@@ -114,10 +114,10 @@ mod tests {
     #[test]
     fn endless_handshake_data_is_refused() {
         let mut stream = CryptoStream::default();
-        let error = stream.insert(1 << 20, Bytes::from_static(b"far away")).unwrap_err();
+        let error = stream.insert(1 << 20, b"far away").unwrap_err();
         assert_eq!(error.reason, Violation::CryptoBufferExceeded);
         let mut stream = CryptoStream::default();
-        let fragments = (0..).map(|n| 2 * n).map(|at| stream.insert(at, Bytes::from_static(b"x")));
+        let fragments = (0..).map(|n| 2 * n).map(|at| stream.insert(at, b"x"));
         let refused = fragments.take(40_000).find_map(Result::err).expect("tiny fragments count");
         assert_eq!(refused.reason, Violation::CryptoBufferExceeded);
     }

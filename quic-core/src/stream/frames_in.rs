@@ -3,13 +3,11 @@
 //! Every frame first finds its stream, and on the way there all that can be wrong with its number
 //! is found out. A frame for a stream that is over does nothing.
 
-use bytes::Bytes;
-
 use super::event::StreamEvent;
 use super::send::StopEffect;
 use super::table::{Known, Owner};
 use super::{Phase, Streams};
-use crate::buffer::Retention;
+use crate::buffer::Arrival;
 use crate::error::{TransportError, Violation};
 use crate::wire::frame::{
     DataBlocked, MaxData, MaxStreamData, MaxStreams, ResetStream, StopSending, Stream,
@@ -18,15 +16,15 @@ use crate::wire::frame::{
 use crate::wire::{FrameType, StreamId};
 
 impl Streams {
-    /// Takes in a STREAM frame. `data` is the frame's data as a slice of the datagram's memory.
+    /// Takes in a STREAM frame. `data` is the frame's data in the way in which it may
+    /// be kept.
     pub fn on_stream(
         &mut self,
         frame: &Stream<'_>,
-        data: Bytes,
-        retention: Retention,
+        data: Arrival<'_>,
     ) -> Result<(), TransportError> {
         debug_assert_eq!(frame.data.len(), data.len());
-        self.accept_stream(frame, data, retention).map_err(in_frame(FrameType::STREAM))
+        self.accept_stream(frame, data).map_err(in_frame(FrameType::STREAM))
     }
 
     /// A STREAM frame arrived that anybody may have replayed: its stream remembers that.
@@ -98,12 +96,7 @@ impl Streams {
         Ok(())
     }
 
-    fn accept_stream(
-        &mut self,
-        frame: &Stream<'_>,
-        data: Bytes,
-        retention: Retention,
-    ) -> Result<(), Violation> {
+    fn accept_stream(&mut self, frame: &Stream<'_>, data: Arrival<'_>) -> Result<(), Violation> {
         let Some(key) = self.find_receiving(frame.stream_id)? else { return Ok(()) };
         let Some(recv) = &mut self.table[key].recv else { return Ok(()) };
         // req 9000-4.1-022, 9000-19.9-449
@@ -112,7 +105,7 @@ impl Streams {
         let was_readable = recv.is_readable();
         let offset = frame.offset;
         let before = recv.memory();
-        let credit = recv.on_data(offset, data, retention);
+        let credit = recv.on_data(offset, data);
         let (after, is_readable) = (recv.memory(), recv.is_readable());
         self.receive_memory = self.receive_memory - before + after;
         self.receive_credit.give_back(credit);

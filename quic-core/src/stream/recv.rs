@@ -21,7 +21,7 @@ use bytes::Bytes;
 
 use super::delivery::Delivery;
 use super::flow::ReceiveCredit;
-use crate::buffer::{Assembler, Retention};
+use crate::buffer::{Arrival, Assembler};
 use crate::error::Violation;
 use crate::observe::StreamState;
 use crate::wire::{ApplicationErrorCode, varint};
@@ -153,10 +153,10 @@ impl RecvStream {
     }
 
     /// Takes in the data of a STREAM frame whose extent was accepted; the credit that goes back.
-    pub fn on_data(&mut self, offset: u64, data: Bytes, retention: Retention) -> u64 {
+    pub fn on_data(&mut self, offset: u64, data: Arrival<'_>) -> u64 {
         match (self.state, self.interest) {
             (State::Recv | State::SizeKnown, Interest::Wanted) => {
-                self.assembler.insert(offset, data, retention);
+                self.assembler.insert(offset, data);
                 if self.final_size == Some(self.assembler.contiguous_end()) {
                     self.apply(Event::AllReceived);
                 }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use super::*;
-use crate::buffer::Retention;
+use crate::buffer::Arrival;
 use crate::error::TransportError;
 use crate::wire::{ApplicationErrorCode, Frame, Frames, PacketType, Writer as PacketWriter, frame};
 
@@ -107,7 +107,7 @@ impl End {
             match frame? {
                 Frame::Stream(frame) => {
                     let data = packet.payload.slice_ref(frame.data);
-                    streams.on_stream(&frame, data, Retention::Share)?;
+                    streams.on_stream(&frame, Arrival::Share(data))?;
                 }
                 Frame::ResetStream(frame) => streams.on_reset_stream(&frame)?,
                 Frame::StopSending(frame) => streams.on_stop_sending(&frame)?,
@@ -212,5 +212,5 @@ fn stream_frame(id: StreamId, offset: u64, data: &[u8], fin: bool) -> frame::Str
 }
 
 fn receive(end: &mut End, frame: frame::Stream<'_>) -> Result<(), TransportError> {
-    end.streams.on_stream(&frame, Bytes::copy_from_slice(frame.data), Retention::Share)
+    end.streams.on_stream(&frame, Arrival::Copy(frame.data))
 }

@@ -3,6 +3,7 @@
 pub mod min_max;
 pub mod range_set;
 pub mod rng;
+pub(crate) mod sync;
 
 pub use min_max::{WindowedMax, WindowedMin};
 pub use range_set::RangeSet;

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use loom::sync::Arc;
-use quic_core::buffer::Retention;
+use quic_core::buffer::Arrival;
 use quic_core::error::ConnectionError;
 use quic_core::link::{FIRST_GRANT, Links, Scratch};
 use quic_core::shared::{
@@ -332,7 +332,7 @@ impl Rig {
     pub(crate) fn receive(&mut self, stream_id: StreamId, offset: u64, len: u64, fin: bool) {
         let data = Bytes::from(bytes_at(offset, len));
         let frame = Stream { stream_id, offset, fin, data: &data };
-        self.streams.on_stream(&frame, data.clone(), Retention::Share).expect("an honest peer");
+        self.streams.on_stream(&frame, Arrival::Share(data.clone())).expect("an honest peer");
         self.tell();
     }
 

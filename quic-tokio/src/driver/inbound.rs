@@ -5,7 +5,7 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use quic_core::DatagramMeta;
-use quic_core::buffer::{Retention, Slab, SlabRing};
+use quic_core::buffer::{Occupancy, Slab, SlabRing, Train};
 use quic_core::endpoint::Endpoint as Core;
 use quinn_udp::RecvMeta;
 
@@ -16,8 +16,8 @@ use crate::udp::{Udp, from_codepoint};
 const BATCH: usize = 8;
 /// The most that one train can have, headers apart.
 const WINDOW: usize = 65_535;
-/// Small datagrams share a slab until less than a window is left.
-const SLAB: usize = 2 * (WINDOW + 1);
+/// A slab takes one train.
+const SLAB: usize = WINDOW + 1;
 /// How many calls in a row may fail before the socket is given up.
 const MAX_ERRORS: u32 = 64;
 
@@ -42,10 +42,10 @@ pub(super) enum Received {
 }
 
 impl Inbound {
-    /// With about `memory` bytes for data that is held by slow readers.
-    pub(super) fn new(memory: usize) -> Self {
+    /// With about `memory` bytes for data that is held by slow readers, of which `occupancy` tells.
+    pub(super) fn new(memory: usize, occupancy: Occupancy) -> Self {
         let slabs = (memory / SLAB).max(BATCH);
-        let mut ring = SlabRing::new(WINDOW, SLAB, slabs);
+        let mut ring = SlabRing::new(SLAB, slabs, occupancy);
         Self {
             slabs: std::array::from_fn(|_| ring.checkout()),
             ring,
@@ -65,7 +65,7 @@ impl Inbound {
         let mut slabs = self.slabs.iter_mut();
         let mut buffers: [IoSliceMut<'_>; BATCH] = std::array::from_fn(|_| {
             let slab = slabs.next().expect("as many slabs as buffers");
-            IoSliceMut::new(&mut slab.buffer[..WINDOW])
+            IoSliceMut::new(slab.begin().expect("renewed when it was lent"))
         });
         match udp.poll_recv(cx, &mut buffers, &mut self.metas) {
             Poll::Pending => Received::Nothing,
@@ -104,20 +104,12 @@ impl Inbound {
             local_ip: meta.dst_ip,
             ecn: meta.ecn.map(from_codepoint),
         };
-        let mut train = slab.buffer.split_to(meta.len.min(WINDOW));
-        let stride = meta.stride.max(1);
-        counters.bytes_received.add(train.len() as u64);
-        counters.datagrams_received.add(train.len().div_ceil(stride) as u64);
-        counters.scratch_receives.add(u64::from(slab.retention == Retention::Copy));
-        while !train.is_empty() {
-            let datagram = train.split_to(stride.min(train.len()));
-            core.recv(now, from, datagram, slab.retention);
-        }
-        drop(train);
-        if slab.buffer.len() < WINDOW || slab.retention == Retention::Copy {
-            let used = Slab { buffer: std::mem::take(&mut slab.buffer), ..*slab };
-            self.ring.put_back(used);
-            *slab = self.ring.checkout();
-        }
+        counters.scratch_receives.add(u64::from(slab.is_scratch()));
+        let len = meta.len.min(SLAB);
+        let train = Train::new(slab, len, meta.stride);
+        counters.bytes_received.add(len as u64);
+        counters.datagrams_received.add(train.datagrams().len() as u64);
+        core.recv(now, from, train);
+        self.ring.renew(slab);
     }
 }

@@ -97,11 +97,12 @@ impl Driver {
         let mut core = Core::new(settings.endpoint, server.clone(), Rng::from_seed(seed));
         let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
         core.set_wall_clock(Instant::now(), since_epoch.unwrap_or_default());
+        let inbound = Inbound::new(settings.receive_memory, shared.counters.slabs.clone());
         Self {
             shared,
             core,
             udp,
-            inbound: Inbound::new(settings.receive_memory),
+            inbound,
             outbound: Outbound::default(),
             links: Vec::new(),
             touched: Vec::new(),

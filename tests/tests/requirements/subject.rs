@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use quic_core::cid::Generator;
 use quic_core::config::{TransportConfig, TransportConfigBuilder};
 use quic_core::connection::{Connection, ConnectionSetup, Role};
@@ -13,7 +13,7 @@ use quic_core::path::AddressProof;
 use quic_core::util::Rng;
 use quic_core::wire::header::{Header, PartialHeader};
 use quic_core::wire::{ConnectionId, PacketType, SpaceId, TransportParameters, Version};
-use quic_core::{DatagramMeta, Retention, Transmit};
+use quic_core::{DatagramMeta, Train, Transmit};
 use quic_testkit::raw_peer::{CID_LEN, RawPeer, ReceivedPacket, random_cid};
 use quic_testkit::seed::Seed;
 use quic_testkit::tls::{self, Certificate};
@@ -157,7 +157,7 @@ impl Subject {
     /// Hands a datagram to the connection, which does not answer yet.
     pub(crate) fn hand_over(&mut self, datagram: &[u8]) {
         let meta = DatagramMeta::new(PEER.into());
-        self.connection.recv(self.now, &meta, BytesMut::from(datagram), Retention::Share);
+        self.connection.recv(self.now, &meta, Train::single(&mut datagram.to_vec()));
     }
 
     /// Hands a datagram to the connection and lets both sides talk it over.

@@ -7,7 +7,7 @@ fn stream_bytes(offset: u64, len: usize) -> Bytes {
 }
 
 fn insert(assembler: &mut Assembler, offset: u64, len: usize) {
-    assembler.insert(offset, stream_bytes(offset, len), Retention::Share);
+    assembler.insert(offset, Arrival::Share(stream_bytes(offset, len)));
 }
 
 fn read_all(assembler: &mut Assembler) -> Vec<u8> {
@@ -30,11 +30,11 @@ fn pieces_come_out_in_order_whatever_the_order_they_came_in() {
 #[test]
 fn the_first_copy_of_a_byte_wins() {
     let mut assembler = Assembler::new();
-    assembler.insert(2, Bytes::from_static(b"cd"), Retention::Share);
-    assembler.insert(0, Bytes::from_static(b"abXXef"), Retention::Share);
-    assembler.insert(0, Bytes::from_static(b"YYYYYYg"), Retention::Share);
+    assembler.insert(2, Arrival::Share(Bytes::from_static(b"cd")));
+    assembler.insert(0, Arrival::Share(Bytes::from_static(b"abXXef")));
+    assembler.insert(0, Arrival::Share(Bytes::from_static(b"YYYYYYg")));
     assert_eq!(read_all(&mut assembler), b"abcdefg");
-    assembler.insert(0, Bytes::from_static(b"ZZZZZZZ"), Retention::Share);
+    assembler.insert(0, Arrival::Share(Bytes::from_static(b"ZZZZZZZ")));
     assert!(!assembler.is_readable());
 }
 
@@ -42,7 +42,7 @@ fn the_first_copy_of_a_byte_wins() {
 fn large_data_in_order_is_shared_and_uses_no_tree() {
     let datagram = Bytes::from(vec![7; 1200]);
     let mut assembler = Assembler::new();
-    assembler.insert(0, datagram.slice(100..1100), Retention::Share);
+    assembler.insert(0, Arrival::Share(datagram.slice(100..1100)));
     assert!(assembler.ahead.is_empty());
     assert_eq!(assembler.read().unwrap().as_ptr(), datagram[100..].as_ptr());
 }
@@ -52,11 +52,11 @@ fn small_data_data_ahead_of_a_gap_and_data_not_to_be_shared_is_copied() {
     let datagram = Bytes::from(vec![7; 1200]);
     let memory = datagram.as_ptr_range();
     let mut assembler = Assembler::new();
-    assembler.insert(0, datagram.slice(..SHARE_FROM - 1), Retention::Share);
-    assembler.insert(2000, datagram.slice(..), Retention::Share);
-    assembler.insert(SHARE_FROM as u64 - 1, datagram.slice(..), Retention::Copy);
-    assembler.insert(1000, datagram.slice(..SHARE_FROM - 1), Retention::Share);
-    assembler.insert(1000, datagram.slice(..), Retention::Copy);
+    assembler.insert(0, Arrival::Share(datagram.slice(..LEND_FROM - 1)));
+    assembler.insert(2000, Arrival::Share(datagram.slice(..)));
+    assembler.insert(LEND_FROM as u64 - 1, Arrival::Copy(&datagram));
+    assembler.insert(1000, Arrival::Share(datagram.slice(..LEND_FROM - 1)));
+    assembler.insert(1000, Arrival::Copy(&datagram));
     let mut total = 0;
     while let Some(data) = assembler.read() {
         assert!(!memory.contains(&data.as_ptr()));
@@ -127,8 +127,9 @@ proptest! {
         let mut known = vec![false; 6000];
         let mut read = Vec::new();
         for (offset, len, share, reads) in ops {
-            let retention = if share { Retention::Share } else { Retention::Copy };
-            assembler.insert(offset, stream_bytes(offset, len), retention);
+            let data = stream_bytes(offset, len);
+            let data = if share { Arrival::Share(data) } else { Arrival::Copy(&data) };
+            assembler.insert(offset, data);
             known[offset as usize..offset as usize + len].fill(true);
             let contiguous = known.iter().position(|known| !known).unwrap_or(known.len());
             prop_assert_eq!(assembler.contiguous_end(), contiguous as u64);

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::super::recv::Opened;
 use super::super::sent_frame::SentFrame;
 use super::*;
+use crate::buffer::{Occupancy, SlabRing};
 use crate::path::Ecn;
 use crate::wire::Side;
 
@@ -107,7 +108,7 @@ impl<F: FnMut(Side, u64, &[u8]) -> Fate> Storm<F> {
                 None => return,
             },
         };
-        connection.recv(now, &meta, BytesMut::from(bytes), Retention::Share);
+        connection.recv(now, &meta, Train::single(&mut bytes.to_vec()));
     }
 
     fn run_until(&mut self, what: &str, mut done: impl FnMut(&mut Two) -> bool) {
@@ -333,21 +334,25 @@ fn a_crumb_of_a_large_datagram_does_not_keep_it_in_memory() {
         two.run(5);
         let mut bytes = vec![0x0a, 0x00, 0x42, 0x58];
         bytes.resize(4 + 600 + padding, 0);
-        let payload = Bytes::from(bytes);
+        let mut ring = SlabRing::new(bytes.len(), 1, Occupancy::default());
+        let mut slab = ring.checkout();
+        slab.begin().unwrap().copy_from_slice(&bytes);
+        let len = bytes.len();
+        let train = Train::new(&mut slab, len, len);
+        let payload = train.bytes();
         let packet = Opened {
             space: SpaceId::Data,
             packet_type: PacketType::OneRtt,
             packet_number: PacketNumber::new(1000),
             dcid: ConnectionId::EMPTY,
-            retention: Retention::Share,
             datagram_size: payload.len(),
             ecn: None,
             key_generation: 0,
             payload,
         };
         let server = two.server.as_mut().unwrap();
-        server.process_payload(two.now, &packet).unwrap();
-        assert_eq!(!packet.payload.is_unique(), kept, "{padding} bytes of padding");
+        server.process_payload(two.now, &packet, &mut train.lender()).unwrap();
+        assert_eq!(ring.occupancy().free() == 0, kept, "{padding} bytes of padding");
     }
 }
 
@@ -359,7 +364,7 @@ fn packets_that_wait_for_keys_take_little_memory_however_large_they_are() {
     junk[1..9].copy_from_slice(two.client.local_ids.initial().as_slice());
     for _ in 0..100 {
         let meta = DatagramMeta::new(SERVER.into());
-        two.client.recv(two.now, &meta, BytesMut::from(&junk[..]), Retention::Share);
+        two.client.recv(two.now, &meta, Train::single(&mut junk.clone()));
     }
     let kept: usize = two.client.undecryptable.iter().map(|(.., packet)| packet.len()).sum();
     assert!(kept <= 16 * 1024, "{kept} bytes");

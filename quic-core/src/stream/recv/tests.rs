@@ -48,7 +48,7 @@ fn frame(
 ) -> Result<(u64, u64), Violation> {
     let used = stream.on_extent(offset + len as u64, fin)?;
     let data = Bytes::from(vec![1; len]);
-    Ok((used, stream.on_data(offset, data, Retention::Share)))
+    Ok((used, stream.on_data(offset, Arrival::Share(data))))
 }
 
 fn reset(stream: &mut RecvStream, final_size: u64) -> Result<(u64, u64), Violation> {

@@ -1,10 +1,12 @@
-//! The lock and the reference count of this module: those of the standard library, or loom's when
-//! the crate is built with `--cfg loom` to prove the types that use them.
+//! The lock, the reference count and the counter of what threads share: those of the standard
+//! library, or loom's when the crate is built with `--cfg loom` to prove the types that use them.
 
 #[cfg(loom)]
 use loom::sync as imp;
 #[cfg(not(loom))]
 use std::sync as imp;
+
+use imp::atomic::{AtomicU64, Ordering};
 
 pub(crate) use imp::Arc;
 #[cfg(not(loom))]
@@ -33,6 +35,43 @@ impl<T> Mutex<T> {
         return Guard::new(lock);
         #[cfg(not(loom))]
         return lock();
+    }
+}
+
+/// How often some memory was written anew. It lies beside that memory, and tells loom of every
+/// access to it: loom fails a model in which one that writes is not ordered against all others.
+#[derive(Debug)]
+pub(crate) struct Generation(AtomicU64);
+
+impl Generation {
+    pub(crate) fn first() -> Self {
+        Self(AtomicU64::new(0))
+    }
+
+    /// The memory is about to be written anew.
+    pub(crate) fn advance(&mut self) {
+        #[cfg(loom)]
+        self.0.with_mut(|generation| *generation += 1);
+        #[cfg(not(loom))]
+        {
+            *self.0.get_mut() += 1;
+        }
+    }
+
+    /// The memory is about to be changed.
+    pub(crate) fn on_write(&mut self) {
+        #[cfg(loom)]
+        self.0.with_mut(|_| ());
+    }
+
+    /// The memory is about to be read, or was read for the last time.
+    pub(crate) fn on_read(&self) {
+        #[cfg(loom)]
+        self.get();
+    }
+
+    pub(crate) fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
     }
 }
 
