@@ -150,7 +150,7 @@ impl Connection {
             let payload = secret.packet_key(header.version).open(&packet)?;
             let (number, sealed_len) = (packet.number.into_inner(), packet.sealed_len());
             let phase = KeyPhase::Zero;
-            let opened = Opened::new(sender, header.kind, number, phase, sealed_len, payload);
+            let opened = Opened::new(sender, number, phase, sealed_len, payload);
             Some((attempt, opened))
         })?;
         // Only Initial packets have keys by attempt; others have one for each possible suite.
@@ -349,6 +349,6 @@ impl OneRtt {
         };
         let phase = if odd { KeyPhase::One } else { KeyPhase::Zero };
         let (number, sealed_len) = (packet.number.into_inner(), packet.sealed_len());
-        Some(Opened::new(sender, PacketType::OneRtt, number, phase, sealed_len, payload))
+        Some(Opened::new(sender, number, phase, sealed_len, payload))
     }
 }

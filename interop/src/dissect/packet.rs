@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use quic_core::Ecn;
 use quic_core::wire::header::KeyPhase;
-use quic_core::wire::{ConnectionId, Frame, Frames, PacketType, Side, Version};
+use quic_core::wire::{ConnectionId, Frame, PacketType, Reader, Side, Version};
 
 /// All datagrams of one capture, in its order.
 #[derive(Debug, Default)]
@@ -61,30 +61,61 @@ pub(crate) struct Opened {
     /// Encrypted bytes with their tag.
     pub(crate) sealed_len: usize,
     payload: Vec<u8>,
-    kind: PacketType,
 }
 
 impl Opened {
     pub(super) fn new(
         sender: Side,
-        kind: PacketType,
         number: u64,
         key_phase: KeyPhase,
         sealed_len: usize,
         payload: Vec<u8>,
     ) -> Self {
-        Self { sender, number, key_phase, sealed_len, payload, kind }
+        Self { sender, number, key_phase, sealed_len, payload }
     }
 
-    /// The frames, up to the first one that cannot be read.
+    /// The frames, up to the first one that cannot be read; those of known extensions are left out.
     pub(crate) fn frames(&self) -> impl Iterator<Item = Frame<'_>> {
-        Frames::new(&self.payload, self.kind).map_while(Result::ok)
+        self.try_frames().map_while(Result::ok)
     }
 
     /// True if every frame can be read.
     pub(crate) fn is_well_formed(&self) -> bool {
-        Frames::new(&self.payload, self.kind).all(|frame| frame.is_ok())
+        self.try_frames().all(|frame| frame.is_ok())
     }
+
+    /// All frames; after an error there is nothing to rely on.
+    fn try_frames(&self) -> impl Iterator<Item = Result<Frame<'_>, ()>> {
+        let mut reader = Reader::new(&self.payload);
+        std::iter::from_fn(move || {
+            while skip_extension(&mut reader) {}
+            (!reader.is_empty()).then(|| Frame::decode(&mut reader).map_err(drop))
+        })
+    }
+}
+
+/// Steps over a frame of an extension, if there is one next.
+fn skip_extension(reader: &mut Reader<'_>) -> bool {
+    let mut ahead = reader.clone();
+    let is_whole = match ahead.varint() {
+        Ok(frame::IMMEDIATE_ACK) => true,
+        Ok(frame::ACK_FREQUENCY) => (0..4).all(|_| ahead.varint().is_ok()),
+        Ok(frame::DATAGRAM) => ahead.bytes(ahead.remaining()).is_ok(),
+        Ok(frame::DATAGRAM_WITH_LENGTH) => ahead.length_prefixed().is_ok(),
+        _ => false,
+    };
+    if is_whole {
+        *reader = ahead;
+    }
+    is_whole
+}
+
+/// The types of the frames that some endpoints send beside those of RFC 9000.
+mod frame {
+    pub(super) const IMMEDIATE_ACK: u64 = 0x1f;
+    pub(super) const DATAGRAM: u64 = 0x30;
+    pub(super) const DATAGRAM_WITH_LENGTH: u64 = 0x31;
+    pub(super) const ACK_FREQUENCY: u64 = 0xaf;
 }
 
 impl Packet {

@@ -248,3 +248,15 @@ fn other_protocols_are_left_out() {
     let datagrams = &take_apart(&forgery).captures[1].datagrams;
     assert_eq!(datagrams.len(), 1);
 }
+
+#[test]
+fn frames_behind_those_of_extensions_are_read() {
+    let datagram = [&[0x31, 2, 9, 9][..], &[0x40, 0xaf, 1, 2, 3, 4], &[0x1f]].concat();
+    for (extensions, well_formed) in [(&datagram[..], true), (&[0x40, 0x99], false)] {
+        let payload = [extensions, &[0x01]].concat();
+        let opened = super::packet::Opened::new(CLIENT, 0, KeyPhase::Zero, 0, payload);
+        let frames: Vec<_> = opened.frames().collect();
+        assert_eq!(frames, if well_formed { vec![Frame::Ping] } else { vec![] });
+        assert_eq!(opened.is_well_formed(), well_formed);
+    }
+}
