@@ -11,6 +11,7 @@ mod failure;
 mod file_body;
 mod get;
 mod interrupts;
+mod matrix;
 mod measure;
 mod net;
 mod relay;
@@ -39,6 +40,7 @@ enum Command {
     Check(cases::Options),
     Dissect(dissect::Options),
     Relay(relay::Options),
+    Matrix(matrix::Options),
 }
 
 #[tokio::main]
@@ -51,6 +53,7 @@ async fn main() -> ExitCode {
         Command::Check(options) => cases::run(&options),
         Command::Dissect(options) => dissect::run(&options),
         Command::Relay(options) => relay::run(options).await,
+        Command::Matrix(options) => matrix::run(options).await,
     };
     outcome.unwrap_or_else(|failure| {
         eprintln!("interop: {failure}");

@@ -1,6 +1,5 @@
 //! Two rooms with a network of their own each, connected by nothing but the relay: network
 //! namespaces, with the names and addresses of the interop runner.
-#![allow(dead_code, reason = "some of it is for whoever runs programs in the namespaces")]
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -49,13 +48,21 @@ pub(crate) fn is_routed(address: IpAddr) -> bool {
     }
 }
 
-/// What `/etc/hosts` says in both namespaces.
-pub(crate) fn hosts() -> String {
-    let mut hosts = String::from("127.0.0.1 localhost\n::1 localhost\n127.0.0.1 sim\n");
+/// The names that programs in both namespaces know.
+pub(crate) fn host_names() -> Vec<(String, IpAddr)> {
+    let mut names = vec![];
     for (name, Addresses { v4, v6 }) in [("client", CLIENT), ("server", SERVER)] {
-        hosts += &format!("{v4} {name}4 {name}46 {name}\n{v6} {name}6 {name}46\n");
+        names.extend(["4", "46", ""].map(|family| (format!("{name}{family}"), v4.into())));
+        names.extend(["6", "46"].map(|family| (format!("{name}{family}"), v6.into())));
     }
-    hosts
+    names
+}
+
+/// What `/etc/hosts` says in both namespaces.
+fn hosts() -> String {
+    let line = |(name, address)| format!("{address} {name}\n");
+    let others: String = host_names().into_iter().map(line).collect();
+    format!("127.0.0.1 localhost\n::1 localhost\n{others}")
 }
 
 /// A network namespace, which is removed with the value.
@@ -82,13 +89,8 @@ impl Namespace {
     }
 
     /// Where the namespace is in the file system.
-    pub(crate) fn path(&self) -> PathBuf {
+    fn path(&self) -> PathBuf {
         PathBuf::from("/run/netns").join(&self.name)
-    }
-
-    /// A file that is `/etc/hosts` within.
-    pub(crate) fn hosts_file(&self) -> PathBuf {
-        self.etc().join("hosts")
     }
 
     /// Takes a device of this namespace, makes it the `eth0` of that one, and gives it addresses.
@@ -158,6 +160,30 @@ impl Rooms {
     }
 }
 
+/// A name for the namespaces and devices of a run of this process: short, as devices want it.
+pub(crate) fn run_name(number: u32) -> String {
+    format!("q{}x{number}", std::process::id())
+}
+
+/// Removes namespaces whose process was killed before it could do that.
+pub(crate) fn remove_abandoned() {
+    let Ok(namespaces) = std::fs::read_dir("/run/netns") else { return };
+    for entry in namespaces.flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if owner(&name).is_some_and(|id| !std::path::Path::new(&format!("/proc/{id}")).exists()) {
+            drop(Namespace { name });
+        }
+    }
+}
+
+/// The process that made the namespace, if it is one of a run.
+fn owner(namespace: &str) -> Option<u32> {
+    let (id, rest) = namespace.strip_prefix('q')?.split_once('x')?;
+    let (number, side) = rest.split_once('-')?;
+    number.parse::<u32>().ok().filter(|_| matches!(side, "client" | "server"))?;
+    id.parse().ok()
+}
+
 /// Runs `ip` with these arguments and this input.
 fn ip(arguments: &[&str], input: &str) -> Result<(), Failure> {
     let failed = |why: &dyn std::fmt::Display| {
@@ -178,4 +204,29 @@ fn ip(arguments: &[&str], input: &str) -> Result<(), Failure> {
         return Err(failed(&String::from_utf8_lossy(&output.stderr).trim()));
     }
     written.map_err(|error| failed(&error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn namespaces_of_runs_tell_whose_they_are() {
+        let name = run_name(7);
+        assert_eq!(owner(&format!("{name}-client")), Some(std::process::id()));
+        assert!(format!("{}c", "q4194304x9999").len() < 16, "too long for a device");
+        for other in ["quic-client", "q1x2", "q1x2-other", "qx1-client", "q1xx-client", "cni-1"] {
+            assert_eq!(owner(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn only_what_has_another_side_is_routed() {
+        for address in [IpAddr::from(CLIENT.v4), SERVER.v6.into(), SERVER_NEIGHBOUR.into()] {
+            assert!(is_routed(address));
+        }
+        for address in ["224.0.0.22", "255.255.255.255", "ff02::16", "fe80::1", "10.0.0.1"] {
+            assert!(!is_routed(address.parse().unwrap()), "{address}");
+        }
+    }
 }
