@@ -17,7 +17,7 @@ use quic_core::endpoint::{ConnectionHandle, Endpoint};
 use quic_core::observe::{Observer, Recorder};
 use quic_core::stream::StreamAudit;
 use quic_core::util::Rng;
-use quic_core::wire::Side;
+use quic_core::wire::{Side, Version};
 
 use crate::app::{App, Plan};
 use crate::host::{Host, Known};
@@ -53,6 +53,10 @@ pub struct Setup {
     pub validation: AddressValidation,
     /// Where the client keeps tokens.
     pub tokens: Arc<dyn TokenStore>,
+    /// What the client's connections begin with, and what they offer.
+    pub versions: (Version, Vec<Version>),
+    /// The only cipher suite of the client, if it is to have one only.
+    pub suite: Option<rustls::CipherSuite>,
     /// What the server shows.
     pub certificate: Certificate,
     /// What the client speaks.
@@ -79,6 +83,8 @@ impl Setup {
             endpoint: EndpointConfig::builder(),
             validation: AddressValidation::new(),
             tokens: Arc::new(MemoryTokenStore::new()),
+            versions: (Version::V1, vec![Version::V1]),
+            suite: None,
             certificate: Certificate::Small,
             client_alpn: vec![tls::ALPN],
             server_alpn: vec![tls::ALPN],
@@ -129,11 +135,17 @@ impl Setup {
             };
             Arc::new(builder.build().expect("valid settings"))
         };
-        let client_config =
-            ClientConfig::new(tls::client(&self.client_alpn), transport(self.client, "client"))
-                .expect("valid settings")
-                .with_sessions(Arc::default())
-                .with_token_store(Some(self.tokens));
+        let client_tls = tls::client(&self.client_alpn);
+        let client_tls = match self.suite {
+            Some(suite) => tls::client_with_suite(&client_tls, suite),
+            None => client_tls,
+        };
+        let (first, offered) = &self.versions;
+        let client_config = ClientConfig::new(client_tls, transport(self.client, "client"))
+            .and_then(|config| config.with_versions(*first, offered))
+            .expect("valid settings")
+            .with_sessions(Arc::default())
+            .with_token_store(Some(self.tokens));
         let client_config = match self.early_data {
             true => client_config.with_early_data(),
             false => client_config,

@@ -5,7 +5,7 @@ use std::sync::{Arc, LazyLock};
 
 use rcgen::{CertificateParams, CertifiedIssuer, DnType, KeyPair, SerialNumber};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
-use rustls::{ClientConfig, RootCertStore, ServerConfig};
+use rustls::{CipherSuite, ClientConfig, RootCertStore, ServerConfig};
 
 /// The name that the test server's certificate is made out to.
 pub const SERVER_NAME: &str = "server.test";
@@ -87,6 +87,22 @@ pub fn server(certificate: Certificate, alpn: &[&[u8]]) -> Arc<ServerConfig> {
     let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(identity.key.clone()));
     let chain = vec![identity.certificate.clone()];
     Arc::new(quic_core::crypto::server_config(chain, key, alpn).expect("a valid configuration"))
+}
+
+/// The same configuration with nothing but `suite` to protect packets.
+///
+/// # Panics
+///
+/// If there is no such suite.
+pub fn client_with_suite(config: &ClientConfig, suite: CipherSuite) -> Arc<ClientConfig> {
+    let provider = quic_core::crypto::provider_with_suites(&[suite]).expect("a known suite");
+    let mut roots = RootCertStore::empty();
+    for identity in [&SMALL, &LARGE] {
+        roots.add(identity.root.clone()).expect("our own certificate");
+    }
+    let alpn: Vec<&[u8]> = config.alpn_protocols.iter().map(Vec::as_slice).collect();
+    let config = quic_core::crypto::client_config_with(provider, roots, &alpn);
+    Arc::new(config.expect("a valid configuration"))
 }
 
 /// An authority with the key number `number`, and a certificate signed by it for `names` names.

@@ -3,8 +3,8 @@
 use std::time::Instant;
 
 use quic_core::Ecn;
-use quic_core::wire::PacketType;
 use quic_core::wire::header::Header;
+use quic_core::wire::{PacketType, Version};
 
 use crate::net::Datagram;
 
@@ -27,12 +27,26 @@ pub struct Crossing {
     pub ecn: Option<Ecn>,
     /// The kinds of packets in it.
     pub packets: Vec<PacketType>,
+    /// The version of each packet with a long header in it.
+    pub versions: Vec<(PacketType, Version)>,
+    /// The first byte of each packet in it, as it was on the wire.
+    pub first_bytes: Vec<u8>,
 }
 
 impl Crossing {
     pub(crate) fn new(at: Instant, to_server: bool, datagram: &Datagram) -> Self {
         let len = datagram.payload.len();
-        Self { at, to_server, len, ecn: datagram.ecn, packets: packet_types(&datagram.payload) }
+        let packets = packet_types(&datagram.payload);
+        let (mut versions, mut first_bytes) = (Vec::new(), Vec::new());
+        let mut rest = &datagram.payload[..];
+        while let Ok(Header::Protected(header)) = Header::decode_any(rest, CID_LEN) {
+            first_bytes.push(rest[0]);
+            if header.kind.has_long_header() {
+                versions.push((header.kind, header.version));
+            }
+            rest = &rest[header.packet_len..];
+        }
+        Self { at, to_server, len, ecn: datagram.ecn, packets, versions, first_bytes }
     }
 }
 
@@ -41,7 +55,7 @@ pub fn packet_types(datagram: &[u8]) -> Vec<PacketType> {
     let mut rest = datagram;
     let mut types = Vec::new();
     while !rest.is_empty() {
-        match Header::decode(rest, CID_LEN) {
+        match Header::decode_any(rest, CID_LEN) {
             Ok(Header::Protected(header)) => {
                 types.push(header.kind);
                 rest = &rest[header.packet_len..];

@@ -93,9 +93,10 @@ impl Connection {
         self.side
     }
 
-    /// The version that is spoken.
+    /// The version of the connection: the negotiated one as far as it is known, that of the client's
+    /// first flight before. Tokens and tickets of the connection belong to it.
     pub fn version(&self) -> Version {
-        self.version
+        self.versions.current()
     }
 
     /// The address of the peer on the path in use.

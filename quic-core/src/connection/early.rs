@@ -20,7 +20,7 @@ use crate::crypto::{EarlyVerdict, SessionSlot};
 use crate::error::{Discard, TransportError, Violation};
 use crate::observe::{Event, Initiator};
 use crate::wire::frame;
-use crate::wire::{PacketType, Side, SpaceId, TransportParameters};
+use crate::wire::{PacketType, Side, SpaceId, TransportParameters, Version};
 
 /// Keys of early data outlive the first 1-RTT packet by this many probe timeouts, for packets that
 /// it has overtaken.
@@ -160,6 +160,22 @@ impl Connection {
         self.streams.on_early_data_rejected(&mut self.rng);
         self.early.remembered = None;
         self.events.push_back(ConnectionEvent::EarlyDataRejected);
+    }
+
+    /// The client begins anew as if it had never sent anything.
+    pub(super) fn abandon_early_data(&mut self, now: Instant) {
+        if self.early.state == EarlyData::Offered {
+            self.on_early_data_rejected(now);
+        }
+        self.early.rejected_below = 0;
+    }
+
+    /// Tickets from now on, given and taken, are those of `version`.
+    // RFC 9369, section 5
+    pub(super) fn early_sessions_continue_in(&mut self, version: Version) {
+        if let Some(sessions) = &self.early.sessions {
+            sessions.set_version(version);
+        }
     }
 
     /// A client has 1-RTT keys, and no more use for those of early data.

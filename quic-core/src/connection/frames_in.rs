@@ -7,7 +7,7 @@ use super::{Connection, RouteChange, patience};
 use crate::buffer::Lender;
 use crate::error::{TransportError, Violation};
 use crate::wire::frame::{Frame, Frames, NewConnectionId, RetireConnectionId};
-use crate::wire::{PacketType, Side};
+use crate::wire::{PacketType, Side, SpaceId};
 
 impl Connection {
     /// Processes all frames of a packet; true if one of them is ack-eliciting.
@@ -52,7 +52,12 @@ impl Connection {
         match frame {
             Frame::Padding(_) | Frame::Ping => Ok(()),
             Frame::Ack(ack) => self.on_ack(now, packet, ack),
-            Frame::Crypto(crypto) => self.on_crypto(now, packet.space, crypto),
+            Frame::Crypto(crypto) => {
+                if packet.space == SpaceId::Initial {
+                    self.versions.on_initial_crypto(packet.version)?;
+                }
+                self.on_crypto(now, packet.space, crypto)
+            }
             Frame::Stream(stream) => {
                 if packet.packet_type == PacketType::ZeroRtt && self.state.is_handshaking() {
                     self.streams.on_early_stream(stream)?;

@@ -5,10 +5,9 @@ use std::time::{Duration, Instant};
 
 use super::{Connection, ConnectionEvent, RouteChange};
 use crate::crypto::KeyChange;
-use crate::error::{ConnectionError, Discard, TransportError, Violation};
+use crate::error::{TransportError, Violation};
 use crate::observe::{Event, Initiator};
 use crate::wire::frame;
-use crate::wire::header::Versions;
 use crate::wire::transport_params::HandshakeConnectionIds;
 use crate::wire::{ConnectionId, Side, SpaceId, TransportParameters};
 
@@ -78,6 +77,11 @@ impl Handshake {
     /// True at a client that has opened no packet of the server.
     pub(super) fn is_unanswered(&self) -> bool {
         self.peer_initial_scid.is_none()
+    }
+
+    /// True if the client's first Initial packet was sent to `id`.
+    pub(super) fn has_original_dcid(&self, id: &[u8]) -> bool {
+        self.original_dcid.as_slice() == id
     }
 
     pub(super) fn wants_handshake_done(&self) -> bool {
@@ -150,16 +154,19 @@ impl Connection {
         loop {
             let level = self.session.read_level();
             let data = self.space_mut(level).and_then(|space| space.crypto.read());
-            if let Some(data) = &data {
-                self.session.read(level, data)?;
-                self.settle_early_data(now);
+            let has_data = data.is_some();
+            if let Some(data) = data {
+                for data in self.hold_back(now, data)? {
+                    self.session.read(level, &data)?;
+                    self.settle_early_data(now);
+                }
             }
             self.read_peer_params(now)?;
             self.flush_handshake(now)?;
             if self.state.is_handshaking() && !self.session.is_handshaking() {
                 self.on_handshake_complete(now)?;
             }
-            if data.is_none() {
+            if !has_data {
                 return Ok(());
             }
         }
@@ -210,6 +217,7 @@ impl Connection {
         let Some(bytes) = self.session.peer_params() else { return Ok(()) };
         let params = TransportParameters::decode(bytes, !self.side)?;
         params.authenticate(self.handshake_ids())?;
+        self.versions.check(&params)?;
         self.check_promises(&params)?;
         self.observers
             .emit(now, || Event::ParametersSet { initiator: Initiator::Remote, params: &params });
@@ -298,33 +306,5 @@ impl Connection {
         let new = self.remote_ids.active();
         let initiator = Initiator::Remote;
         self.observers.emit(now, || Event::ConnectionIdUpdated { initiator, old: Some(old), new });
-    }
-
-    /// A Version Negotiation packet: the server does not speak our version. Returns what to book
-    /// the packet as; it never carries anything else.
-    // req 9000-6.2-078, 9000-6.2-079, 9000-6.2-080
-    pub(super) fn on_version_negotiation(
-        &mut self,
-        now: Instant,
-        scid: &[u8],
-        offered: Versions<'_>,
-    ) -> Discard {
-        if self.side == Side::Server {
-            return Discard::VersionNegotiationAtServer;
-        }
-        let is_answered =
-            !self.handshake.is_unanswered() || self.admission.retry_source().is_some();
-        if is_answered || !self.state.is_handshaking() {
-            return Discard::VersionNegotiationLate;
-        }
-        // An echo of the connection ID that we sent to: it was not made up by somebody off the path.
-        if scid != self.handshake.original_dcid.as_slice() {
-            return Discard::ConnectionIdMismatch;
-        }
-        if offered.clone().any(|version| version == self.version) {
-            return Discard::VersionNegotiationListsOurs;
-        }
-        self.abandon(now, ConnectionError::VersionMismatch { offered: offered.collect() });
-        Discard::VersionUnsupported
     }
 }

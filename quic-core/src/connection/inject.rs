@@ -17,6 +17,7 @@ impl Connection {
         let opened = Opened {
             space: SpaceId::Data,
             packet_type: PacketType::OneRtt,
+            version: self.versions.current(),
             packet_number: PacketNumber::new(0),
             dcid: self.local_ids.initial(),
             datagram_size: 0,

@@ -10,6 +10,7 @@
 //! | `early` | data before the handshake is complete | |
 //! | `retry` | the server wants a client to prove its address | |
 //! | `tokens` | tokens for later connections, given and received | |
+//! | `versions` | which version is spoken, and how both sides come to it | |
 //! | `timers` | every deadline, and what happens when it passes | |
 //! | `close` | closing, draining, and why | |
 //! | `patience` | how many packets that bring nothing are put up with | |
@@ -44,6 +45,7 @@ mod state;
 mod timers;
 mod tokens;
 mod train;
+mod versions;
 
 pub use api::{ConnectionEvent, HandshakeData};
 pub use early::EarlyData;
@@ -65,7 +67,7 @@ use crate::recovery::{AckOutcome, Recovery};
 use crate::space::PacketSpace;
 use crate::stream::{StateChange, Streams};
 use crate::util::rng::Rng;
-use crate::wire::{ConnectionId, ResetToken, Side, SpaceId, Version};
+use crate::wire::{ConnectionId, ResetToken, Side, SpaceId};
 
 use early::Early;
 use handshake::Handshake;
@@ -77,6 +79,7 @@ use state::State;
 use timers::Deadlines;
 use tokens::NewTokens;
 use train::Run;
+use versions::Versions;
 
 /// A change to what the endpoint must route to this connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,7 +97,7 @@ pub enum RouteChange {
 /// A QUIC connection (RFC 9000 section 5), driven by its owner; see the module documentation.
 pub struct Connection {
     side: Side,
-    version: Version,
+    versions: Versions,
     config: Arc<TransportConfig>,
     rng: Rng,
     observers: Observers,

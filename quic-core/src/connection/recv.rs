@@ -11,7 +11,7 @@ use crate::observe::Event;
 use crate::path::{DatagramMeta, Ecn};
 use crate::wire::SpaceId;
 use crate::wire::header::{Header, PartialHeader};
-use crate::wire::{ConnectionId, PacketNumber, PacketType, ResetToken, Side};
+use crate::wire::{ConnectionId, PacketNumber, PacketType, ResetToken, Side, Version};
 
 /// Packets kept for which keys may still come, and their bytes; more are dropped and sent again by
 /// the peer.
@@ -44,6 +44,8 @@ pub(super) struct OpenPacket<'a> {
 pub(super) struct Opened<'a> {
     pub(super) space: SpaceId,
     pub(super) packet_type: PacketType,
+    /// The version in its header; version 1 in a short header, which does not tell.
+    pub(super) version: Version,
     pub(super) packet_number: PacketNumber,
     pub(super) dcid: ConnectionId,
     pub(super) datagram_size: usize,
@@ -165,6 +167,7 @@ impl Connection {
         let authentic = Opened {
             space: opened.space,
             packet_type: header.kind,
+            version: header.version,
             packet_number: number,
             dcid: header.dcid,
             datagram_size,
@@ -207,8 +210,7 @@ impl Connection {
                 unreachable!("these have headers of their own")
             }
         };
-        // req 9000-5.2.1-064
-        if header.version != self.version {
+        if !self.versions.admits(header.kind, header.version) {
             return Err(Discard::VersionUnexpected);
         }
         // req 9000-7.2-087, 9000-7.2-090
@@ -294,7 +296,10 @@ impl Connection {
         lender: &mut Lender<'_>,
     ) {
         match opened.space {
-            SpaceId::Initial => self.on_first_initial(now, header.scid),
+            SpaceId::Initial => {
+                self.on_first_initial(now, header.scid);
+                self.on_initial_version(now, header.version);
+            }
             SpaceId::Handshake if self.side == Side::Server => {
                 // req 9001-4.9.1-031
                 self.path.on_address_validated();

@@ -52,7 +52,7 @@ impl Connection {
         if self.side == Side::Server {
             return Err(Discard::RetryAtServer);
         }
-        if packet.version != self.version {
+        if packet.version != self.versions.current() {
             return Err(Discard::VersionUnexpected);
         }
         if self.admission.retry_source.is_some() || !self.handshake.is_unanswered() {
@@ -68,7 +68,7 @@ impl Connection {
         if packet.token.len() > MAX_TOKEN_LEN {
             return Err(Discard::RetryTokenTooLong);
         }
-        if !retry::is_authentic(self.version, &sent_to, packet.without_tag, &packet.tag) {
+        if !retry::is_authentic(packet.version, &sent_to, packet.without_tag, &packet.tag) {
             return Err(Discard::RetryTagInvalid);
         }
         self.follow_retry(now, packet);

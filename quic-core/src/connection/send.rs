@@ -345,8 +345,8 @@ impl Connection {
         let header = match ty {
             Some(ty) => {
                 let scid = self.local_ids.initial();
-                LongHeader { ty, version: self.version, dcid, scid, packet_number }
-                    .encode(&mut writer)
+                let version = self.versions.of(ty.packet_type());
+                LongHeader { ty, version, dcid, scid, packet_number }.encode(&mut writer)
             }
             None => {
                 let key_phase = self.keys.key_phase();

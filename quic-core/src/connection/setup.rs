@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
 
@@ -17,16 +17,16 @@ use super::state::State;
 use super::timers::Deadlines;
 use super::tokens::NewTokens;
 use super::train::Run;
+use super::versions::{Again, Versions, encode_params, information};
 use crate::cid::{Generator, LocalIds, RemoteIds};
 use crate::config::TransportConfig;
 use crate::crypto::{Keyring, ResetKey, Session};
 use crate::observe::{ConnectionInfo, ConnectionState, Event, Initiator};
 use crate::path::{AddressProof, Path};
 use crate::recovery::{AckOutcome, Recovery};
-use crate::space::{AckPolicy, PacketSpace};
+use crate::space::PacketSpace;
 use crate::stream::Streams;
 use crate::util::rng::Rng;
-use crate::wire::transport_params::ReservedParameter;
 use crate::wire::{ConnectionId, Side, TransportParameters, Version};
 
 /// Which end this is, and what TLS needs to know for it.
@@ -95,33 +95,38 @@ impl Connection {
             Role::Client { .. } => Side::Client,
             Role::Server { .. } => Side::Server,
         };
-        let params = local_parameters(&setup);
-        let mut encoded = Vec::new();
-        let grease = setup.rng.array::<8>();
-        let reserved = ReservedParameter::new(u32::from(grease[0]), &grease[1..]);
-        params.encode(side, Some(reserved), &mut encoded);
+        let params = local_parameters(&mut setup);
+        let encoded = encode_params(side, &params, &mut setup.rng);
         let info = ConnectionInfo { side, original_dcid: setup.original_dcid };
         let observers = setup.config.observers(&info);
         let client_dcid = sent_to_by_client(&setup);
         let mut admission = Admission::default();
         let mut proof = AddressProof::None;
-        let (session, peer_initial_scid) = match setup.role {
+        let (first, ours) = (setup.version, setup.versions);
+        let (versions, session, peer_initial_scid) = match setup.role {
             Role::Client { tls, server_name, token } => {
                 admission = Admission::new(token);
-                (Session::client(tls, setup.version, server_name, encoded)?, None)
+                let name = server_name.clone();
+                let again = Again { tls: Arc::clone(&tls), server_name, params: params.clone() };
+                let versions = Versions::client(first, ours, again);
+                let session = match versions.is_movable() {
+                    true => Session::movable_client(&tls, first, name, encoded)?,
+                    false => Session::client(tls, first, name, encoded)?,
+                };
+                (versions, session, None)
             }
             Role::Server { tls, peer_initial_scid, proof: shown, .. } => {
                 proof = shown;
-                (Session::server(tls, setup.version, encoded)?, Some(peer_initial_scid))
+                let versions = Versions::server(first, ours, &tls, &params);
+                (versions, Session::server(tls, first, encoded)?, Some(peer_initial_scid))
             }
         };
-        let keys = Keyring::new(setup.version, &client_dcid, side);
+        let keys = Keyring::new(first, &client_dcid, side);
         let config = setup.config;
-        let data_acks = AckPolicy::new(config.max_ack_delay());
         let remote_cid = peer_initial_scid.unwrap_or(setup.original_dcid);
         let mut connection = Self {
             side,
-            version: setup.version,
+            versions,
             state: State::Handshaking,
             handshake: Handshake::new(setup.original_dcid, peer_initial_scid),
             early: Early::default(),
@@ -129,11 +134,7 @@ impl Connection {
             tokens: NewTokens::default(),
             session,
             keys,
-            spaces: [
-                Some(PacketSpace::new(AckPolicy::new(Duration::ZERO))),
-                Some(PacketSpace::new(AckPolicy::new(Duration::ZERO))),
-                Some(PacketSpace::new(data_acks)),
-            ],
+            spaces: PacketSpace::all(config.max_ack_delay()).map(Some),
             recovery: Recovery::new(now, side),
             path: Path::new(now, side, setup.remote, setup.local_ip, config.recovery()),
             local_ids: LocalIds::new(setup.local_cid, setup.cid_generator, setup.reset_key),
@@ -181,12 +182,12 @@ impl Connection {
             remote_cid,
         });
         self.observers.emit(now, || Event::PathAssigned { path: 0, local: None, remote });
-        let version = [self.version];
+        let version = [self.versions.current()];
         let (client, server) = match self.side {
             Side::Client => (&version[..], &[][..]),
             Side::Server => (&[][..], &version[..]),
         };
-        let chosen = Some(self.version);
+        let chosen = Some(self.versions.current());
         self.observers.emit(now, || Event::VersionInformation { client, server, chosen });
         if self.observers.is_enabled() {
             self.streams.trace_states();
@@ -212,9 +213,12 @@ fn sent_to_by_client(setup: &ConnectionSetup) -> ConnectionId {
 
 /// Our transport parameters: the configured limits, and what authenticates this handshake.
 // req 9000-7.3-091, 9001-8.2-103
-fn local_parameters(setup: &ConnectionSetup) -> TransportParameters {
+fn local_parameters(setup: &mut ConnectionSetup) -> TransportParameters {
     let mut params = setup.config.transport_parameters();
     params.initial_source_connection_id = Some(setup.local_cid);
+    // RFC 9369, section 4: whoever speaks version 2 sends it.
+    let grease = u32::from_be_bytes(setup.rng.array());
+    params.version_information = Some(information(setup.version, &setup.versions, grease));
     if let Role::Server { retry_source, .. } = &setup.role {
         params.retry_source_connection_id = *retry_source;
         params.original_destination_connection_id = Some(setup.original_dcid);

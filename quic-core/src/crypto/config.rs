@@ -9,7 +9,7 @@ use std::sync::Arc;
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::version::TLS13;
-use rustls::{ClientConfig, RootCertStore, ServerConfig};
+use rustls::{CipherSuite, ClientConfig, RootCertStore, ServerConfig};
 
 /// A TLS configuration for clients that trust the certificate authorities `roots` and offer the
 /// application protocols `alpn`, the preferred one first.
@@ -25,18 +25,22 @@ pub fn client_config(
     roots: impl Into<Arc<RootCertStore>>,
     alpn: &[&[u8]],
 ) -> Result<ClientConfig, rustls::Error> {
-    client_config_with(provider(), roots.into(), alpn)
+    client_config_with(provider(), roots, alpn)
 }
 
-/// The same with the cipher suites and key exchanges of `provider`.
-pub(super) fn client_config_with(
+/// The same with the cipher suites and key exchanges of `provider`, see [`provider_with_suites`].
+///
+/// # Errors
+///
+/// If `provider` cannot do TLS 1.3.
+pub fn client_config_with(
     provider: CryptoProvider,
-    roots: Arc<RootCertStore>,
+    roots: impl Into<Arc<RootCertStore>>,
     alpn: &[&[u8]],
 ) -> Result<ClientConfig, rustls::Error> {
     let mut config = ClientConfig::builder_with_provider(Arc::new(provider))
         .with_protocol_versions(&[&TLS13])?
-        .with_root_certificates(roots)
+        .with_root_certificates(roots.into())
         .with_no_client_auth();
     config.alpn_protocols = alpn.iter().map(|protocol| protocol.to_vec()).collect();
     Ok(config)
@@ -59,8 +63,12 @@ pub fn server_config(
     server_config_with(provider(), certs, key, alpn)
 }
 
-/// The same with the cipher suites and key exchanges of `provider`.
-pub(super) fn server_config_with(
+/// The same with the cipher suites and key exchanges of `provider`, see [`provider_with_suites`].
+///
+/// # Errors
+///
+/// If the key does not fit the certificate, or `provider` cannot do TLS 1.3.
+pub fn server_config_with(
     provider: CryptoProvider,
     certs: Vec<CertificateDer<'static>>,
     key: PrivateKeyDer<'static>,
@@ -73,6 +81,29 @@ pub(super) fn server_config_with(
     config.alpn_protocols = alpn.iter().map(|protocol| protocol.to_vec()).collect();
     config.max_early_data_size = 0;
     Ok(config)
+}
+
+/// Cryptography with nothing but these cipher suites, the preferred one first:
+/// `TLS13_AES_128_GCM_SHA256`, `TLS13_AES_256_GCM_SHA384` or `TLS13_CHACHA20_POLY1305_SHA256`. Initial
+/// packets are always protected with the first of them. `None` if one of them is none of these, or
+/// if there are none.
+///
+/// ```
+/// use quic_core::crypto::{client_config_with, provider_with_suites};
+/// use rustls::CipherSuite::TLS13_CHACHA20_POLY1305_SHA256;
+///
+/// let provider = provider_with_suites(&[TLS13_CHACHA20_POLY1305_SHA256]).unwrap();
+/// let tls = client_config_with(provider, rustls::RootCertStore::empty(), &[b"h3"])?;
+/// # Ok::<(), rustls::Error>(())
+/// ```
+// req 9001-5.3-042
+pub fn provider_with_suites(suites: &[CipherSuite]) -> Option<CryptoProvider> {
+    let known = provider().cipher_suites;
+    let find = |wanted: &CipherSuite| {
+        known.iter().copied().find(|suite| suite.suite() == *wanted && suite.tls13().is_some())
+    };
+    let cipher_suites: Vec<_> = suites.iter().map(find).collect::<Option<_>>()?;
+    (!cipher_suites.is_empty()).then(|| CryptoProvider { cipher_suites, ..provider() })
 }
 
 pub(super) fn provider() -> CryptoProvider {

@@ -9,9 +9,9 @@
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use rustls::quic::{HeaderProtectionKey, PacketKey, PacketKeySet, Secrets};
+use rustls::quic::{HeaderProtectionKey, PacketKey, PacketKeySet};
 
-use super::keys::{CountedKey, LevelKeys, SealKeys};
+use super::keys::{CountedKey, LevelKeys, NextKeys, SealKeys};
 use super::open::{OpenError, Opened, Plain, Protected, Unprotected};
 use super::seal::seal;
 use crate::error::{Discard, TransportError, Violation};
@@ -75,7 +75,7 @@ pub(super) struct OneRttKeys {
     previous: Option<Previous>,
     current: ReceiveKey,
     next: PacketKeySet,
-    secrets: Secrets,
+    secrets: NextKeys,
     /// A packet as it was before the first attempt to open it; reused.
     untouched: Vec<u8>,
 }
@@ -124,7 +124,7 @@ enum Generation {
 }
 
 impl OneRttKeys {
-    pub(super) fn new(keys: LevelKeys, mut secrets: Secrets) -> Self {
+    pub(super) fn new(keys: LevelKeys, mut secrets: NextKeys) -> Self {
         Self {
             generation: 0,
             local: keys.local,

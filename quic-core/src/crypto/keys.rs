@@ -3,7 +3,9 @@
 use std::fmt;
 use std::sync::LazyLock;
 
-use rustls::quic::{DirectionalKeys, HeaderProtectionKey, PacketKey, Secrets, Suite};
+use rustls::quic::{DirectionalKeys, HeaderProtectionKey, PacketKey, PacketKeySet, Secrets, Suite};
+
+use super::traffic_keys::TrafficSecrets;
 
 use crate::wire::{ConnectionId, Side, SpaceId, Version};
 
@@ -105,7 +107,25 @@ pub struct KeyChange(pub(super) KeyChangeKind);
 
 pub(super) enum KeyChangeKind {
     Handshake(LevelKeys),
-    OneRtt { keys: LevelKeys, next: Secrets },
+    OneRtt { keys: LevelKeys, next: NextKeys },
+}
+
+/// Where the keys of later generations come from.
+pub(super) enum NextKeys {
+    /// From TLS, with the labels of the version that it was begun with.
+    Tls(Box<Secrets>),
+    /// From here, with the labels of another version.
+    Own(Box<TrafficSecrets>),
+}
+
+impl NextKeys {
+    /// The packet keys of the next generation.
+    pub(super) fn next_packet_keys(&mut self) -> PacketKeySet {
+        match self {
+            Self::Tls(secrets) => secrets.next_packet_keys(),
+            Self::Own(secrets) => secrets.next_packet_keys(),
+        }
+    }
 }
 
 impl KeyChange {
@@ -123,7 +143,7 @@ impl From<rustls::quic::KeyChange> for KeyChange {
         Self(match change {
             rustls::quic::KeyChange::Handshake { keys } => KeyChangeKind::Handshake(keys.into()),
             rustls::quic::KeyChange::OneRtt { keys, next } => {
-                KeyChangeKind::OneRtt { keys: keys.into(), next }
+                KeyChangeKind::OneRtt { keys: keys.into(), next: NextKeys::Tls(Box::new(next)) }
             }
         })
     }

@@ -27,8 +27,13 @@ mod session_memory;
 #[cfg(test)]
 mod tests;
 mod token;
+mod traffic_keys;
+mod version_scope;
 
-pub use config::{client_config, server_config};
+pub(crate) use client_hello::ClientHello;
+pub use config::{
+    client_config, client_config_with, provider_with_suites, server_config, server_config_with,
+};
 pub use key_update::{KeyUpdateProgress, KeyUpdateRefused};
 pub use keyring::Keyring;
 pub use keys::{EarlyKeys, KeyChange, TAG_LEN};

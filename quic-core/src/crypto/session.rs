@@ -13,6 +13,8 @@ use rustls::{AlertDescription, HandshakeKind, PeerMisbehaved};
 
 use super::client_hello::ClientHello;
 use super::keys::{EarlyKeys, KeyChange, tls_version};
+use super::traffic_keys::SecretTap;
+use super::version_scope::server_config_of;
 use crate::error::{ConnectionError, TransportError, Violation};
 use crate::wire::{Side, SpaceId, Version};
 
@@ -40,6 +42,11 @@ pub enum EarlyVerdict {
 /// The TLS side of one connection.
 pub struct Session {
     tls: Connection,
+    version: Version,
+    /// The version that TLS was begun with.
+    tls_version: Version,
+    /// The secrets of a client whose version may change.
+    tap: Option<Arc<SecretTap>>,
     /// The level of what [`write`](Self::write) gives next.
     write_level: SpaceId,
     /// The application protocols that this side has to offer.
@@ -70,7 +77,36 @@ impl Session {
         let alpn = config.alpn_protocols.clone();
         let server_name = Some(name.clone());
         let tls = ClientConnection::new(config, tls_version(version), name, params)?;
-        Ok(Self::new(tls.into(), alpn, server_name))
+        Ok(Self::new(tls.into(), version, alpn, server_name))
+    }
+
+    /// The client side of a handshake that begins in `version` and may go on in another one, see
+    /// [`switch_version`](Self::switch_version).
+    ///
+    /// # Errors
+    ///
+    /// As for [`client`](Self::client).
+    pub fn movable_client(
+        config: &rustls::ClientConfig,
+        version: Version,
+        name: ServerName<'static>,
+        params: Vec<u8>,
+    ) -> Result<Self, rustls::Error> {
+        let mut config = config.clone();
+        let tap = Arc::new(SecretTap::new(config.key_log));
+        config.key_log = Arc::clone(&tap) as Arc<dyn rustls::KeyLog>;
+        let session = Self::client(Arc::new(config), version, name, params)?;
+        Ok(Self { tap: Some(tap), ..session })
+    }
+
+    /// The server has moved the connection to `version`: all keys to come are those of it. False if
+    /// that is not possible any more, or was not foreseen.
+    pub fn switch_version(&mut self, version: Version) -> bool {
+        let can_switch = self.tap.is_some() && self.write_level == SpaceId::Initial;
+        if can_switch {
+            self.version = version;
+        }
+        can_switch
     }
 
     /// The server side of a handshake of `version`; `params` are the encoded transport parameters of
@@ -87,17 +123,26 @@ impl Session {
         params: Vec<u8>,
     ) -> Result<Self, rustls::Error> {
         let alpn = config.alpn_protocols.clone();
-        let tls = ServerConnection::new(config, tls_version(version), params)?;
-        Ok(Self::new(tls.into(), alpn, None))
+        let tls =
+            ServerConnection::new(server_config_of(config, version), tls_version(version), params)?;
+        Ok(Self::new(tls.into(), version, alpn, None))
     }
 
-    fn new(tls: Connection, alpn: Vec<Vec<u8>>, server_name: Option<ServerName<'static>>) -> Self {
+    fn new(
+        tls: Connection,
+        version: Version,
+        alpn: Vec<Vec<u8>>,
+        server_name: Option<ServerName<'static>>,
+    ) -> Self {
         let params = match tls.quic_transport_parameters() {
             Some(_) => ParamsSource::LastConnection,
             None => ParamsSource::ThisConnection,
         };
         Self {
             tls,
+            version,
+            tls_version: version,
+            tap: None,
             write_level: SpaceId::Initial,
             alpn,
             server_name,
@@ -164,9 +209,22 @@ impl Session {
     // req 9001-6-062: that TLS has to send a KeyUpdate is nothing that can be asked for here.
     pub fn write(&mut self, out: &mut Vec<u8>) -> Option<KeyChange> {
         let change = KeyChange::from(self.tls.write_hs(out)?);
+        let change = self.in_version(change);
         self.write_level = change.space();
         self.client_hello.clear();
         Some(change)
+    }
+
+    /// The keys of the version that the connection has now.
+    fn in_version(&self, change: KeyChange) -> KeyChange {
+        let (Some(tap), Some(suite)) = (&self.tap, self.tls.negotiated_cipher_suite()) else {
+            return change;
+        };
+        if self.version == self.tls_version {
+            tap.forget(change.space());
+            return change;
+        }
+        tap.keys(change.space(), self.version, suite).unwrap_or(change)
     }
 
     /// True until both Finished messages are exchanged.

@@ -37,6 +37,7 @@ discards! {
     VersionUnexpected "the version is not that of the connection"
     VersionNegotiationListsOurs "a Version Negotiation packet lists the version in use"
     VersionNegotiationLate "a Version Negotiation packet after another packet was processed"
+    VersionNegotiationAgain "a Version Negotiation packet for an attempt that follows another one"
     VersionNegotiationAtServer "a Version Negotiation packet was sent to a server"
     RetryLate "a Retry packet after another packet was processed"
     RetryAtServer "a Retry packet was sent to a server"

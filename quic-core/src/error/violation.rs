@@ -92,6 +92,7 @@ violations! {
         InitialSourceMismatch "initial_source_connection_id is not what the packets carried"
         RetrySourceMissing "retry_source_connection_id is missing after a Retry packet"
         RetrySourceMismatch "retry_source_connection_id is not what the Retry packet carried"
+        VersionInformationMalformed "version_information is no list of versions, or contradicts itself"
         RetrySourceUnexpected "retry_source_connection_id is there although there was no Retry packet"
     }
     CONNECTION_ID_LIMIT_ERROR {
@@ -151,6 +152,10 @@ violations! {
     }
     VERSION_NEGOTIATION_ERROR {
         VersionNegotiationDowngrade "the negotiated version is not the one both sides prefer"
+        VersionChosenMismatch "the chosen version is not that of the packets"
+        VersionNotOffered "the chosen version was not offered"
+        VersionInformationMissing "version_information is missing after Version Negotiation"
+        VersionChanged "handshake data in another version than the negotiated one"
     }
 }
 

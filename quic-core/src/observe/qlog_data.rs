@@ -449,6 +449,7 @@ fn drop_trigger(reason: Discard) -> &'static str {
         | Discard::TooShortToSample
         | Discard::VersionNegotiationListsOurs
         | Discard::VersionNegotiationLate
+        | Discard::VersionNegotiationAgain
         | Discard::VersionNegotiationAtServer
         | Discard::RetryLate
         | Discard::RetryAtServer

@@ -13,7 +13,7 @@ pub(crate) use acks::{AckPolicy, AckToSend};
 pub(crate) use crypto_stream::CryptoStream;
 pub(crate) use received::ReceivedPackets;
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::path::Ecn;
 use crate::wire::packet_number::PacketNumber;
@@ -31,6 +31,12 @@ pub(crate) struct PacketSpace {
 }
 
 impl PacketSpace {
+    /// The three spaces of a connection that acknowledges application data within `max_ack_delay`.
+    pub(crate) fn all(max_ack_delay: Duration) -> [Self; 3] {
+        [Duration::ZERO, Duration::ZERO, max_ack_delay]
+            .map(|delay| Self::new(AckPolicy::new(delay)))
+    }
+
     pub(crate) fn new(acks: AckPolicy) -> Self {
         Self {
             received: ReceivedPackets::default(),

@@ -343,6 +343,7 @@ fn a_crumb_of_a_large_datagram_does_not_keep_it_in_memory() {
         let packet = Opened {
             space: SpaceId::Data,
             packet_type: PacketType::OneRtt,
+            version: crate::wire::Version::V1,
             packet_number: PacketNumber::new(1000),
             dcid: ConnectionId::EMPTY,
             datagram_size: payload.len(),

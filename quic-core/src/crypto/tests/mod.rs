@@ -94,7 +94,7 @@ fn configs_with(
     let (cert, key) = certificate();
     let mut roots = RootCertStore::empty();
     roots.add(cert.clone()).unwrap();
-    let client = client_config_with(provider.clone(), roots.into(), alpn).unwrap();
+    let client = client_config_with(provider.clone(), roots, alpn).unwrap();
     let server = server_config_with(provider, vec![cert], key, alpn).unwrap();
     (client, server)
 }

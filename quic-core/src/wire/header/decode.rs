@@ -117,12 +117,30 @@ impl<'a> Header<'a> {
     /// Why the rest of the datagram cannot be used; to be dropped without a word.
     #[inline]
     pub fn decode(datagram: &'a [u8], local_cid_len: usize) -> Result<Self, Discard> {
+        // req 9000-17.2-375, 9000-17.3.1-416
+        match Self::decode_any(datagram, local_cid_len)? {
+            Self::Protected(_) | Self::Retry(_)
+                if !datagram.first().is_some_and(|first| FirstByte(*first).is_fixed_bit_set()) =>
+            {
+                Err(Discard::FixedBitZero)
+            }
+            header => Ok(header),
+        }
+    }
+
+    /// The same, whatever the fixed bit is (RFC 9287).
+    ///
+    /// # Errors
+    ///
+    /// As for [`decode`](Self::decode).
+    #[inline]
+    pub fn decode_any(datagram: &'a [u8], local_cid_len: usize) -> Result<Self, Discard> {
         let mut reader = Reader::new(datagram);
         let first = FirstByte(reader.u8()?);
         if first.is_long() {
             decode_long(first, reader, datagram)
         } else {
-            decode_short(first, reader, local_cid_len).map(Self::Protected)
+            decode_short(reader, local_cid_len).map(Self::Protected)
         }
     }
 
@@ -138,15 +156,7 @@ impl<'a> Header<'a> {
 }
 
 #[inline]
-fn decode_short(
-    first: FirstByte,
-    mut reader: Reader<'_>,
-    local_cid_len: usize,
-) -> Result<PartialHeader, Discard> {
-    // req 9000-17.3.1-416
-    if !first.is_fixed_bit_set() {
-        return Err(Discard::FixedBitZero);
-    }
+fn decode_short(mut reader: Reader<'_>, local_cid_len: usize) -> Result<PartialHeader, Discard> {
     let dcid = connection_id(reader.bytes(local_cid_len)?)?;
     let pn_offset = reader.position();
     Ok(PartialHeader {
@@ -175,10 +185,6 @@ fn decode_long<'a>(
     // req 9000-17.2-378, 9000-17.2-381, 9000-17.2.1-389: the limits of version 1 do not hold here.
     if !version.is_known() {
         return Ok(Header::UnknownVersion(UnknownVersionHeader { version, dcid, scid }));
-    }
-    // req 9000-17.2-375
-    if !first.is_fixed_bit_set() {
-        return Err(Discard::FixedBitZero);
     }
     let (dcid, scid) = (connection_id(dcid)?, connection_id(scid)?);
     let kind = first.long_type(version);

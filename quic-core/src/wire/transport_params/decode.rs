@@ -2,7 +2,7 @@
 
 use smallvec::SmallVec;
 
-use super::{PreferredAddress, TransportParameters, id};
+use super::{PreferredAddress, TransportParameters, VersionInformation, id};
 use crate::error::{TransportError, Violation};
 use crate::wire::cursor::{Reader, UnexpectedEnd};
 use crate::wire::{ConnectionId, ResetToken, Side};
@@ -34,7 +34,7 @@ impl TransportParameters {
             if seen.len() < MAX_REMEMBERED_IDS {
                 seen.push(id);
             }
-            parameters.set(id, value)?;
+            parameters.set(id, value, from)?;
         }
         // req 9000-18.2-435
         if from.is_client() && parameters.has_server_only() {
@@ -45,7 +45,7 @@ impl TransportParameters {
 
     /// Takes the value of one parameter.
     // req 9000-7.4-095, 9000-4.6-033, 9000-18.2-433
-    fn set(&mut self, id: u64, value: &[u8]) -> Result<(), Violation> {
+    fn set(&mut self, id: u64, value: &[u8], from: Side) -> Result<(), Violation> {
         if self.set_integer(id, || integer(value))? {
             return Ok(());
         }
@@ -62,6 +62,16 @@ impl TransportParameters {
                     return Err(Violation::ParametersMalformed);
                 }
                 self.disable_active_migration = true;
+            }
+            // RFC 9287, section 3
+            id::GREASE_QUIC_BIT => {
+                if !value.is_empty() {
+                    return Err(Violation::ParametersMalformed);
+                }
+                self.grease_quic_bit = true;
+            }
+            id::VERSION_INFORMATION => {
+                self.version_information = Some(VersionInformation::decode(value, from)?);
             }
             id::PREFERRED_ADDRESS => {
                 self.preferred_address = Some(PreferredAddress::decode(value)?);

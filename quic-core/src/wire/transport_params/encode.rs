@@ -40,6 +40,12 @@ impl TransportParameters {
         if self.disable_active_migration {
             put_bytes(out, id::DISABLE_ACTIVE_MIGRATION, &[]);
         }
+        if self.grease_quic_bit {
+            put_bytes(out, id::GREASE_QUIC_BIT, &[]);
+        }
+        if let Some(versions) = &self.version_information {
+            put(out, id::VERSION_INFORMATION, versions.size(), |writer| versions.encode(writer));
+        }
         if let Some(id) = self.initial_source_connection_id {
             put_bytes(out, id::INITIAL_SOURCE_CONNECTION_ID, id.as_slice());
         }

@@ -4,9 +4,11 @@
 mod decode;
 mod encode;
 mod preferred_address;
+mod version_information;
 
 pub use encode::ReservedParameter;
 pub use preferred_address::PreferredAddress;
+pub use version_information::VersionInformation;
 
 use super::{ConnectionId, ResetToken, StreamId, varint};
 use crate::error::{TransportError, Violation};
@@ -19,6 +21,8 @@ mod id {
     pub(super) const PREFERRED_ADDRESS: u64 = 0x0d;
     pub(super) const INITIAL_SOURCE_CONNECTION_ID: u64 = 0x0f;
     pub(super) const RETRY_SOURCE_CONNECTION_ID: u64 = 0x10;
+    pub(super) const VERSION_INFORMATION: u64 = 0x11;
+    pub(super) const GREASE_QUIC_BIT: u64 = 0x2ab2;
 }
 
 /// Defines [`TransportParameters`] and the table of its integers from the rows below.
@@ -36,6 +40,10 @@ macro_rules! integer_parameters {
 
             /// The peer must not move to another address of its own.
             pub disable_active_migration: bool,
+            /// This side takes packets whose fixed bit is zero (RFC 9287).
+            pub grease_quic_bit: bool,
+            /// The versions of this side (RFC 9368).
+            pub version_information: Option<VersionInformation>,
             /// The connection ID in the source field of this side's first Initial packet. Always
             /// sent; it is an `Option` so that its absence can be told apart.
             pub initial_source_connection_id: Option<ConnectionId>,
@@ -54,6 +62,8 @@ macro_rules! integer_parameters {
                 Self {
                     $($field: $default,)+
                     disable_active_migration: false,
+                    grease_quic_bit: false,
+                    version_information: None,
                     initial_source_connection_id: None,
                     original_destination_connection_id: None,
                     retry_source_connection_id: None,

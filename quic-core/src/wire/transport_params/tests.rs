@@ -33,6 +33,12 @@ fn identifiers_and_defaults_match_the_registry() {
         let row = rows.iter().find(|row| row[1] == name).unwrap();
         assert_eq!(u64::from_str_radix(&row[0][2..], 16), Ok(id), "{name}");
     }
+    for (name, id) in
+        [("version_information", id::VERSION_INFORMATION), ("grease_quic_bit", id::GREASE_QUIC_BIT)]
+    {
+        let row = rows.iter().find(|row| row[1] == name).unwrap();
+        assert_eq!(u64::from_str_radix(&row[0][2..], 16), Ok(id), "{name}");
+    }
     let base = rows.iter().filter(|row| row[5].contains("RFC 9000") && row[0].len() == 4).count();
     assert_eq!(base, TransportParameters::INTEGER_TABLE.len() + others.len());
 }
@@ -78,15 +84,16 @@ fn values_just_outside_their_limits_are_refused() {
 #[test]
 fn values_of_the_wrong_length_are_refused() {
     let long_cid = [&[0x0f, 21][..], &[7; 21]].concat();
-    let cases: [&[u8]; 8] = [
-        &[0x04, 2, 5, 5], // an integer and one byte more
-        &[0x04, 0],       // an integer of no bytes
-        &[0x04, 1, 0x40], // half an integer
-        &[0x0c, 1, 0],    // a flag with a value
-        &[0x02, 2, 1, 1], // a short reset token
-        &long_cid,        // a long connection ID
-        &[0x04, 5, 1],    // a length beyond the end
-        &[0x04],          // no length
+    let cases: [&[u8]; 9] = [
+        &[0x6a, 0xb2, 1, 0], // RFC 9287: a flag with a value
+        &[0x04, 2, 5, 5],    // an integer and one byte more
+        &[0x04, 0],          // an integer of no bytes
+        &[0x04, 1, 0x40],    // half an integer
+        &[0x0c, 1, 0],       // a flag with a value
+        &[0x02, 2, 1, 1],    // a short reset token
+        &long_cid,           // a long connection ID
+        &[0x04, 5, 1],       // a length beyond the end
+        &[0x04],             // no length
     ];
     for bytes in cases {
         assert_eq!(reason(bytes, Side::Server), Violation::ParametersMalformed, "{bytes:x?}");
