@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use bytes::Bytes;
+use quic_core::connection::EarlyData;
 use quic_core::error::ConnectionError;
 use quic_core::observe::Stats;
 use quic_core::shared::{ConnectionCell, OpenRefused, StreamCells};
@@ -21,6 +22,7 @@ pub(crate) struct ConnectionShared {
     pub(crate) cell: ConnectionCell,
     /// Known when the handshake is complete.
     pub(crate) agreed: OnceLock<Agreed>,
+    pub(crate) early: Mutex<Early>,
     remote: Mutex<SocketAddr>,
     stats: Mutex<StatsDesk>,
 }
@@ -30,6 +32,17 @@ pub(crate) struct ConnectionShared {
 pub(crate) struct Agreed {
     pub(crate) alpn: Option<Vec<u8>>,
     pub(crate) server_name: Option<String>,
+    pub(crate) resumed: bool,
+}
+
+/// What there is to know of early data, and of the session that it needs.
+#[derive(Debug, Default)]
+pub(crate) struct Early {
+    pub(crate) data: EarlyData,
+    /// What the application had kept with the session.
+    pub(crate) kept: Option<Bytes>,
+    /// What the application wants to be kept, and the driver has not taken yet.
+    pub(crate) to_keep: Option<Bytes>,
 }
 
 #[derive(Debug, Default)]
@@ -40,7 +53,13 @@ struct StatsDesk {
 
 impl ConnectionShared {
     pub(crate) fn new(cell: ConnectionCell, remote: SocketAddr) -> Self {
-        Self { cell, agreed: OnceLock::new(), remote: Mutex::new(remote), stats: Mutex::default() }
+        Self {
+            cell,
+            agreed: OnceLock::new(),
+            early: Mutex::default(),
+            remote: Mutex::new(remote),
+            stats: Mutex::default(),
+        }
     }
 
     /// Answers those who have asked for statistics, which `stats` makes if there are any.
@@ -229,6 +248,80 @@ impl Connection {
         self.inner.agreed.get()?.server_name.as_deref()
     }
 
+    /// True if the connection resumed the session of an earlier one (RFC 9001, section 4.5). False
+    /// before the handshake is complete.
+    pub fn was_resumed(&self) -> bool {
+        self.inner.agreed.get().is_some_and(|agreed| agreed.resumed)
+    }
+
+    /// What became of early data, as far as it is known.
+    pub fn early_data(&self) -> EarlyData {
+        lock(&self.inner.early).data
+    }
+
+    /// Waits until the server has decided about the early data of this client, and says whether it
+    /// took it; also false if there never was any. If it did not, all streams that were opened
+    /// before have failed with [`WriteError::EarlyDataRejected`](crate::WriteError) and
+    /// [`ReadError::EarlyDataRejected`](crate::ReadError), the server has processed nothing of them,
+    /// and nothing is sent again by itself.
+    ///
+    /// # Errors
+    ///
+    /// If the connection ends before.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe: it can be asked for again.
+    pub async fn early_data_accepted(&self) -> Result<bool, ConnectionError> {
+        self.handshake_complete().await?;
+        Ok(self.early_data() == EarlyData::Accepted)
+    }
+
+    /// Waits until the handshake is complete: the peer is who it says, and nothing that it has sent
+    /// is a replay. That is at once unless the connection came from
+    /// [`Endpoint::connect_early`](crate::Endpoint::connect_early) or
+    /// [`Incoming::accept_early`](crate::Incoming::accept_early).
+    ///
+    /// # Errors
+    ///
+    /// If the connection ends before.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe.
+    pub async fn handshake_complete(&self) -> Result<(), ConnectionError> {
+        self.connected().await
+    }
+
+    /// Waits until both sides know that the handshake is complete (RFC 9001, section 4.1.2); a
+    /// server knows that at once when it is.
+    ///
+    /// # Errors
+    ///
+    /// If the connection ends before.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe.
+    pub async fn handshake_confirmed(&self) -> Result<(), ConnectionError> {
+        let cell = &self.inner.cell;
+        wait(|key, waker| cell.poll_confirmed(key, waker), |key| cell.leave(key)).await
+    }
+
+    /// Keeps `state` with the session tickets of this connection, of a client, those that have come
+    /// among them: a connection that resumes with one finds it as
+    /// [`session_state`](Self::session_state). For what the application protocol wants to know of
+    /// the server before it says it again, such as the settings of HTTP/3. The last one counts.
+    pub fn set_session_state(&self, state: Bytes) {
+        lock(&self.inner.early).to_keep = Some(state);
+        self.inner.cell.nudge();
+    }
+
+    /// What the application had kept with the session that this client resumes.
+    pub fn session_state(&self) -> Option<Bytes> {
+        lock(&self.inner.early).kept.clone()
+    }
+
     /// Where the peer is now.
     pub fn remote_address(&self) -> SocketAddr {
         *lock(&self.inner.remote)
@@ -237,6 +330,12 @@ impl Connection {
     /// Which end of the connection this is.
     pub fn side(&self) -> Side {
         self.inner.cell.side()
+    }
+
+    /// Waits until streams can be used.
+    pub(crate) async fn usable(&self) -> Result<(), ConnectionError> {
+        let cell = &self.inner.cell;
+        wait(|key, waker| cell.poll_usable(key, waker), |key| cell.leave(key)).await
     }
 
     /// Waits until the handshake is complete.

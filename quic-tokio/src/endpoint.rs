@@ -314,6 +314,69 @@ impl Endpoint {
         self.inner.shared.ask(|reply| Command::Connect { config, remote, server_name, reply }).await
     }
 
+    /// As [`connect`](Self::connect), but if a session of the server is resumed and early data may be
+    /// sent, the connection is there at once: what is written to its streams is sent before the
+    /// handshake is complete (0-RTT; RFC 9001, section 4.6). Else waits as `connect` does. Needs a
+    /// configuration [with early data](ClientConfig::with_early_data).
+    ///
+    /// Others may replay early data to the server: send nothing early that does harm if it is done
+    /// twice. The server may also reject it, see
+    /// [`Connection::early_data_accepted`]; then everything is to be done again.
+    ///
+    /// ```no_run
+    /// # async fn example(endpoint: quic_tokio::Endpoint) -> Result<(), Box<dyn std::error::Error>> {
+    /// let connection = endpoint.connect_early("192.0.2.1:443".parse()?, "example.org").await?;
+    /// loop {
+    ///     let (mut send, mut recv) = connection.open_bi().await?;
+    ///     if send.write_all(b"what time is it?").await.is_ok() && send.finish().is_ok() {
+    ///         if let Ok(answer) = recv.read_to_end(1 << 10).await {
+    ///             break println!("{answer:?}");
+    ///         }
+    ///     }
+    ///     if connection.early_data_accepted().await? {
+    ///         return Err("it was not for early data that it failed".into());
+    ///     }
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As for [`connect`](Self::connect), but for what goes wrong after the connection was handed out.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe: if the future is dropped before it is ready, the connection is closed.
+    pub async fn connect_early(
+        &self,
+        remote: SocketAddr,
+        server_name: &str,
+    ) -> Result<Connection, ConnectError> {
+        let config = self.inner.client_config.clone().ok_or(ConnectError::NoClientConfig)?;
+        self.connect_early_with(config, remote, server_name).await
+    }
+
+    /// As [`connect_early`](Self::connect_early), with a configuration of its own.
+    ///
+    /// # Errors
+    ///
+    /// As for [`connect_early`](Self::connect_early).
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe: if the future is dropped before it is ready, the connection is closed.
+    pub async fn connect_early_with(
+        &self,
+        config: Arc<ClientConfig>,
+        remote: SocketAddr,
+        server_name: &str,
+    ) -> Result<Connection, ConnectError> {
+        let server_name = server_name.to_owned();
+        let shared = &self.inner.shared;
+        shared.ask_early(|reply| Command::Connect { config, remote, server_name, reply }).await
+    }
+
     /// Waits for the next client that wants to connect; `None` once the endpoint is closed.
     ///
     /// # Cancel safety
@@ -404,13 +467,30 @@ impl EndpointShared {
         &self,
         command: impl FnOnce(Reply) -> Command,
     ) -> Result<Connection, ConnectError> {
+        let connection = self.begin(command).await?;
+        connection.connected().await?;
+        Ok(connection)
+    }
+
+    /// Has the driver make a connection, and waits until its streams can be used.
+    pub(crate) async fn ask_early(
+        &self,
+        command: impl FnOnce(Reply) -> Command,
+    ) -> Result<Connection, ConnectError> {
+        let connection = self.begin(command).await?;
+        connection.usable().await?;
+        Ok(connection)
+    }
+
+    async fn begin(
+        &self,
+        command: impl FnOnce(Reply) -> Command,
+    ) -> Result<Connection, ConnectError> {
         let gone = || ConnectError::Connection(ConnectionError::EndpointClosed);
         let (reply, answer) = oneshot::channel();
         if !self.send(command(reply)) {
             return Err(gone());
         }
-        let connection = Connection::new(answer.await.unwrap_or_else(|_| Err(gone()))?);
-        connection.connected().await?;
-        Ok(connection)
+        Ok(Connection::new(answer.await.unwrap_or_else(|_| Err(gone()))?))
     }
 }

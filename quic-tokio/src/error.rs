@@ -9,6 +9,8 @@ use quic_core::wire::VarInt;
 
 use crate::connection::ConnectionRef;
 
+const EARLY_DATA_REJECTED: &str = "the server did not take the early data";
+
 /// Why nothing was written to a stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum WriteError {
@@ -18,6 +20,9 @@ pub enum WriteError {
     Reset(VarInt),
     /// The peer does not want the data, for the reason that its code tells.
     Stopped(VarInt),
+    /// The server did not take the early data that the stream began with, and has processed nothing
+    /// of it. The connection goes on: what was to be sent can be sent on another stream.
+    EarlyDataRejected,
     /// The connection is over.
     ConnectionLost(ConnectionError),
 }
@@ -29,6 +34,7 @@ impl WriteError {
             WriteRefused::Reset(code) => Self::Reset(code),
             WriteRefused::Stopped(code) => Self::Stopped(code),
             WriteRefused::Lost => Self::ConnectionLost(connection.error()),
+            WriteRefused::Rejected => Self::EarlyDataRejected,
         }
     }
 }
@@ -39,6 +45,7 @@ impl fmt::Display for WriteError {
             Self::Finished => f.write_str("the stream was finished before"),
             Self::Reset(code) => write!(f, "the stream was reset before, with code {code}"),
             Self::Stopped(code) => write!(f, "the peer stopped the stream with code {code}"),
+            Self::EarlyDataRejected => f.write_str(EARLY_DATA_REJECTED),
             Self::ConnectionLost(error) => error.fmt(f),
         }
     }
@@ -47,7 +54,7 @@ impl fmt::Display for WriteError {
 impl std::error::Error for WriteError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::Finished | Self::Reset(_) | Self::Stopped(_) => None,
+            Self::Finished | Self::Reset(_) | Self::Stopped(_) | Self::EarlyDataRejected => None,
             Self::ConnectionLost(error) => Some(error),
         }
     }
@@ -58,6 +65,7 @@ impl From<WriteError> for io::Error {
         let kind = match &error {
             WriteError::Finished | WriteError::Reset(_) => io::ErrorKind::NotConnected,
             WriteError::Stopped(_) => io::ErrorKind::BrokenPipe,
+            WriteError::EarlyDataRejected => io::ErrorKind::ConnectionReset,
             WriteError::ConnectionLost(error) => connection_kind(error),
         };
         Self::new(kind, error)
@@ -72,6 +80,8 @@ pub enum ReadError {
     Reset(VarInt),
     /// This side has stopped reading.
     Stopped,
+    /// The server did not take the early data that the stream began with: there will be no answer.
+    EarlyDataRejected,
     /// The connection ended before the stream did.
     ConnectionLost(ConnectionError),
 }
@@ -82,6 +92,7 @@ impl ReadError {
             ReadRefused::Reset(code) => Self::Reset(code),
             ReadRefused::Stopped => Self::Stopped,
             ReadRefused::Lost => Self::ConnectionLost(connection.error()),
+            ReadRefused::Rejected => Self::EarlyDataRejected,
         }
     }
 }
@@ -91,6 +102,7 @@ impl fmt::Display for ReadError {
         match self {
             Self::Reset(code) => write!(f, "the peer reset the stream with code {code}"),
             Self::Stopped => f.write_str("reading was stopped before"),
+            Self::EarlyDataRejected => f.write_str(EARLY_DATA_REJECTED),
             Self::ConnectionLost(error) => error.fmt(f),
         }
     }
@@ -99,7 +111,7 @@ impl fmt::Display for ReadError {
 impl std::error::Error for ReadError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::Reset(_) | Self::Stopped => None,
+            Self::Reset(_) | Self::Stopped | Self::EarlyDataRejected => None,
             Self::ConnectionLost(error) => Some(error),
         }
     }
@@ -108,7 +120,7 @@ impl std::error::Error for ReadError {
 impl From<ReadError> for io::Error {
     fn from(error: ReadError) -> Self {
         let kind = match &error {
-            ReadError::Reset(_) => io::ErrorKind::ConnectionReset,
+            ReadError::Reset(_) | ReadError::EarlyDataRejected => io::ErrorKind::ConnectionReset,
             ReadError::Stopped => io::ErrorKind::NotConnected,
             ReadError::ConnectionLost(error) => connection_kind(error),
         };
@@ -206,6 +218,9 @@ pub enum Delivery {
     StoppedByPeer(VarInt),
     /// This side has reset the stream with this code, also by dropping an unfinished handle.
     ResetByUs(VarInt),
+    /// The server did not take the early data that the stream began with; nothing of it was
+    /// processed.
+    EarlyDataRejected,
     /// The connection ended before any of these was known.
     ConnectionLost(ConnectionError),
 }
@@ -217,6 +232,7 @@ impl Delivery {
             SendPhase::Acked => Self::Acknowledged,
             SendPhase::Reset { code, by_peer: true } => Self::StoppedByPeer(code),
             SendPhase::Reset { code, by_peer: false } => Self::ResetByUs(code),
+            SendPhase::Rejected => Self::EarlyDataRejected,
             SendPhase::Lost | SendPhase::Open | SendPhase::Fin => {
                 debug_assert!(phase.is_final());
                 Self::ConnectionLost(connection.error())
@@ -242,6 +258,7 @@ impl fmt::Display for Delivery {
             Self::Acknowledged => f.write_str("acknowledged"),
             Self::StoppedByPeer(code) => write!(f, "stopped by the peer with code {code}"),
             Self::ResetByUs(code) => write!(f, "reset by this side with code {code}"),
+            Self::EarlyDataRejected => f.write_str(EARLY_DATA_REJECTED),
             Self::ConnectionLost(error) => error.fmt(f),
         }
     }

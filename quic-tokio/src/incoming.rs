@@ -71,6 +71,26 @@ impl Incoming {
         self.shared.ask(|reply| Command::Accept { id, reply }).await
     }
 
+    /// As [`accept`](Self::accept), but if the client sends early data and the configuration
+    /// [takes it](quic_core::config::ServerConfig::with_early_data), the connection is there before
+    /// the handshake is complete. Else waits as `accept` does.
+    ///
+    /// Until [`Connection::handshake_complete`] is ready, the client may be anybody who has a copy
+    /// of what another client has sent: [`RecvStream::is_early`](crate::RecvStream::is_early) tells
+    /// for each stream. Answers can be sent at once.
+    ///
+    /// # Errors
+    ///
+    /// As for [`accept`](Self::accept).
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe: if the future is dropped before it is ready, the connection is closed.
+    pub async fn accept_early(mut self) -> Result<Connection, ConnectError> {
+        let id = self.arrival.take().expect("decided once").id;
+        self.shared.ask_early(|reply| Command::Accept { id, reply }).await
+    }
+
     /// Tells the client that it is not wanted (CONNECTION_REFUSED).
     pub fn refuse(self) {}
 

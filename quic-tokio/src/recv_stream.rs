@@ -36,6 +36,17 @@ impl RecvStream {
         self.cell.id()
     }
 
+    /// True if some of the data that has arrived came before the handshake was complete: it may be a
+    /// replay, that is a copy of what a client has sent before, sent again by somebody else (RFC
+    /// 9001, section 9.2). Once [`Connection::handshake_complete`](crate::Connection::handshake_complete)
+    /// is ready it is known that it is not.
+    ///
+    /// The answer covers everything that was read so far, and can change to true as data arrives
+    /// before the handshake is complete; never to false.
+    pub fn is_early(&self) -> bool {
+        self.cell.is_early()
+    }
+
     /// Takes the next piece of the stream, without copying it; `None` at the end.
     ///
     /// A piece is what arrived at once, and not what the peer wrote at once. It may pin receive

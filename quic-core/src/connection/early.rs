@@ -67,6 +67,14 @@ impl Connection {
         self.early.state
     }
 
+    /// True as soon as streams can be used: after the handshake, or with early data before.
+    pub fn is_usable(&self) -> bool {
+        match self.early.state {
+            EarlyData::None | EarlyData::Rejected => !self.state.is_handshaking(),
+            EarlyData::Offered | EarlyData::Accepted => true,
+        }
+    }
+
     /// True if the connection resumes the session of an earlier one: certificates were not shown
     /// again. False until that is decided, which it is when the handshake is complete.
     pub fn was_resumed(&self) -> bool {

@@ -174,6 +174,18 @@ impl Links {
         }
     }
 
+    /// The server did not take early data: all streams are gone, and begin anew. `unseen` are those
+    /// that [`ConnectionCell::on_early_data_rejected`] has returned.
+    pub fn on_early_data_rejected(&mut self, unseen: &[StreamCells], wakes: &mut Wakes) {
+        for cells in unseen {
+            StreamLink::new(cells, &mut self.grants).on_rejected(&mut self.grants, wakes);
+        }
+        for (_, mut stream) in std::mem::take(&mut self.streams) {
+            stream.on_rejected(&mut self.grants, wakes);
+        }
+        self.open_limits = [0; 2];
+    }
+
     /// Takes the streams that the peer has opened.
     fn accept(
         &mut self,

@@ -156,6 +156,9 @@ impl StreamLink {
         wakes: &mut Wakes,
     ) {
         let Some(recv) = &self.recv else { return };
+        if streams.has_early() && streams.is_early(self.id) {
+            recv.cell.set_early();
+        }
         let mut fin = false;
         let mut reset = None;
         loop {
@@ -192,6 +195,17 @@ impl StreamLink {
         }
         if let Some(recv) = &self.recv {
             recv.cell.on_lost(wakes);
+        }
+    }
+
+    /// The server did not take the early data that the stream began with.
+    pub(super) fn on_rejected(&mut self, grants: &mut Grants, wakes: &mut Wakes) {
+        if let Some(send) = &mut self.send {
+            send.cell.on_ended(SendPhase::Rejected, wakes);
+            send.close(grants);
+        }
+        if let Some(recv) = &self.recv {
+            recv.cell.on_rejected(wakes);
         }
     }
 

@@ -69,6 +69,10 @@ struct State {
     accept: [Accept; 2],
     work: ConnectionWork,
     queued: bool,
+    /// Streams can be used, though the handshake may not be complete.
+    usable: bool,
+    /// Both sides know that the handshake is complete.
+    confirmed: bool,
     /// Who waits for the handshake or for the end.
     watchers: Waiters,
 }
@@ -107,6 +111,8 @@ impl ConnectionCell {
             accept: Default::default(),
             work: ConnectionWork::default(),
             queued: false,
+            usable: false,
+            confirmed: false,
             watchers: Waiters::default(),
         };
         Self { number, side, first_grant, ready, state: Mutex::new(state) }
@@ -190,6 +196,37 @@ impl ConnectionCell {
             Phase::Closed(error) => Some(Err(error.clone())),
         };
         poll_locked(&self.state, waker, connected, |state, spare| state.watchers.wait(key, spare))
+    }
+
+    /// Waits until streams can be used: with early data that is before the end of the handshake.
+    pub fn poll_usable(
+        &self,
+        key: &mut Option<WaitKey>,
+        waker: &Waker,
+    ) -> Poll<Result<(), ConnectionError>> {
+        self.poll_milestone(key, waker, |state| state.usable)
+    }
+
+    /// Waits until both sides know that the handshake is complete.
+    pub fn poll_confirmed(
+        &self,
+        key: &mut Option<WaitKey>,
+        waker: &Waker,
+    ) -> Poll<Result<(), ConnectionError>> {
+        self.poll_milestone(key, waker, |state| state.confirmed)
+    }
+
+    fn poll_milestone(
+        &self,
+        key: &mut Option<WaitKey>,
+        waker: &Waker,
+        passed: impl Fn(&State) -> bool,
+    ) -> Poll<Result<(), ConnectionError>> {
+        let passed = |state: &mut State| match state.error() {
+            Some(error) => Some(Err(error)),
+            None => passed(state).then_some(Ok(())),
+        };
+        poll_locked(&self.state, waker, passed, |state, spare| state.watchers.wait(key, spare))
     }
 
     /// Waits for the end of the connection.
@@ -320,6 +357,39 @@ impl ConnectionCell {
             state.watchers.take_all()
         };
         wakes.extend(watchers);
+    }
+
+    /// Streams can be used from now on.
+    pub fn on_usable(&self, wakes: &mut Wakes) {
+        self.pass(wakes, |state| &mut state.usable);
+    }
+
+    /// Both sides know that the handshake is complete.
+    pub fn on_confirmed(&self, wakes: &mut Wakes) {
+        self.pass(wakes, |state| &mut state.confirmed);
+    }
+
+    fn pass(&self, wakes: &mut Wakes, milestone: impl Fn(&mut State) -> &mut bool) {
+        let watchers = {
+            let mut state = self.state.lock();
+            if mem::replace(milestone(&mut state), true) {
+                return;
+            }
+            state.watchers.take_all()
+        };
+        wakes.extend(watchers);
+    }
+
+    /// The server did not take early data: streams are counted from the beginning, and those who
+    /// wait to open one go on waiting. Returns the streams that the application has opened and the
+    /// driver has not taken yet: it must tell their cells.
+    pub fn on_early_data_rejected(&self) -> Vec<StreamCells> {
+        let mut state = self.state.lock();
+        for own in &mut state.own {
+            (own.opened, own.limit, own.told_limit) = (0, 0, None);
+        }
+        state.work.blocked = [false; 2];
+        mem::take(&mut state.work.opened)
     }
 
     /// This side may have opened `limit` streams of a kind in all.

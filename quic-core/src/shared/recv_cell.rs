@@ -20,6 +20,8 @@ pub enum ReadRefused {
     Stopped,
     /// The connection ended before the stream did.
     Lost,
+    /// The server did not take the early data that the stream began with.
+    Rejected,
 }
 
 /// What the driver found in the cell.
@@ -71,6 +73,10 @@ struct State {
     stop: Option<VarInt>,
     released: bool,
     queued: bool,
+    /// If lost, then because the server did not take early data.
+    rejected: bool,
+    /// Some of the data may be a replay.
+    early: bool,
     reader: WakerSlot,
 }
 
@@ -85,6 +91,8 @@ impl RecvCell {
             stop: None,
             released: false,
             queued: false,
+            rejected: false,
+            early: false,
             reader: WakerSlot::default(),
         };
         Self { id, connection, ready, state: Mutex::new(state) }
@@ -93,6 +101,11 @@ impl RecvCell {
     /// The stream this is a half of.
     pub fn id(&self) -> StreamId {
         self.id
+    }
+
+    /// True if some of the data came before the handshake was complete, and may be a replay.
+    pub fn is_early(&self) -> bool {
+        self.state.lock().early
     }
 }
 
@@ -223,6 +236,20 @@ impl RecvCell {
     }
 }
 
+/// For the driver, about early data.
+impl RecvCell {
+    /// Some of the data that follows came before the handshake was complete.
+    pub fn set_early(&self) {
+        self.state.lock().early = true;
+    }
+
+    /// The server did not take the early data that the stream began with.
+    pub fn on_rejected(&self, wakes: &mut Wakes) {
+        self.state.lock().rejected = true;
+        self.on_lost(wakes);
+    }
+}
+
 type ReadResult = Result<Option<Bytes>, ReadRefused>;
 
 impl State {
@@ -245,6 +272,7 @@ impl State {
             Phase::Fin => Some(Ok(None)),
             Phase::Reset(code) => Some(Err(ReadRefused::Reset(code))),
             Phase::Stopped => Some(Err(ReadRefused::Stopped)),
+            Phase::Lost if self.rejected => Some(Err(ReadRefused::Rejected)),
             Phase::Lost => Some(Err(ReadRefused::Lost)),
         }
     }

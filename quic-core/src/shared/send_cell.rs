@@ -19,7 +19,8 @@ const MAX_COPY: usize = 64 * 1024;
 
 /// How far the sending half of a stream has come.
 ///
-/// `Acked`, `Reset` and `Lost` are final: the first of them to happen is the outcome for good.
+/// `Acked`, `Reset`, `Lost` and `Rejected` are final: the first of them to happen is the outcome
+/// for good.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SendPhase {
     /// The application may write.
@@ -37,6 +38,8 @@ pub enum SendPhase {
     },
     /// The connection ended before the outcome was known.
     Lost,
+    /// The stream began as early data, which the server did not take.
+    Rejected,
 }
 
 impl SendPhase {
@@ -44,7 +47,7 @@ impl SendPhase {
     pub const fn is_final(self) -> bool {
         match self {
             Self::Open | Self::Fin => false,
-            Self::Acked | Self::Reset { .. } | Self::Lost => true,
+            Self::Acked | Self::Reset { .. } | Self::Lost | Self::Rejected => true,
         }
     }
 
@@ -70,6 +73,8 @@ pub enum WriteRefused {
     Stopped(VarInt),
     /// The connection is over.
     Lost,
+    /// The server did not take the early data that the stream began with.
+    Rejected,
 }
 
 /// What the driver found in the cell.
@@ -387,6 +392,7 @@ impl State {
             SendPhase::Reset { code, by_peer: false } => Some(WriteRefused::Reset(code)),
             SendPhase::Reset { code, by_peer: true } => Some(WriteRefused::Stopped(code)),
             SendPhase::Lost => Some(WriteRefused::Lost),
+            SendPhase::Rejected => Some(WriteRefused::Rejected),
         }
     }
 

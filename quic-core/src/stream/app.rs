@@ -192,6 +192,11 @@ impl Streams {
         self.table.find(id).is_some_and(|key| self.table[key].early)
     }
 
+    /// True if there is, or was, a stream for which [`is_early`](Self::is_early) is true.
+    pub fn has_early(&self) -> bool {
+        self.has_early
+    }
+
     /// The next news about streams.
     pub fn poll_event(&mut self) -> Option<StreamEvent> {
         let event = self.events.pop()?;

@@ -34,6 +34,7 @@ impl Streams {
         let found = self.find_receiving(frame.stream_id).map_err(in_frame(FrameType::STREAM))?;
         if let Some(key) = found {
             self.table[key].early = true;
+            self.has_early = true;
         }
         Ok(())
     }

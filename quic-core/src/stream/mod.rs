@@ -142,6 +142,8 @@ pub struct Streams {
     send_buffered: u64,
     /// Memory that received data takes on all streams.
     receive_memory: usize,
+    /// Some stream has data that may be a replay.
+    has_early: bool,
     /// Changes of state that nobody took yet; `None` if nobody listens.
     state_changes: Option<VecDeque<StateChange>>,
 }
@@ -180,6 +182,7 @@ impl Streams {
             waiting_writers: Queues::default(),
             send_buffered: 0,
             receive_memory: 0,
+            has_early: false,
             state_changes: None,
             config: config.clone(),
         }

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use quic_core::config::TransportConfig;
-use quic_core::connection::{Connection, ConnectionEvent};
+use quic_core::connection::{Connection, ConnectionEvent, EarlyData, HandshakeData as Data};
 use quic_core::endpoint::ConnectionHandle;
 use quic_core::error::ConnectionError;
 use quic_core::link::{Links, Scratch};
@@ -14,7 +14,7 @@ use quic_core::observe::Stats;
 use quic_core::shared::Wakes;
 use quic_core::wire::{StreamId, VarInt};
 
-use crate::connection::{Agreed, ConnectionShared};
+use crate::connection::{Agreed, ConnectionShared, lock};
 
 /// What the driver keeps of one connection.
 #[derive(Debug)]
@@ -24,6 +24,8 @@ pub(super) struct Link {
     links: Links,
     remote: SocketAddr,
     phase: Phase,
+    /// The application knows that streams can be used.
+    usable: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,7 +42,8 @@ impl Link {
         config: &TransportConfig,
         remote: SocketAddr,
     ) -> Self {
-        Self { handle, shared, links: Links::new(config.streams()), remote, phase: Phase::Alive }
+        let links = Links::new(config.streams());
+        Self { handle, shared, links, remote, phase: Phase::Alive, usable: false }
     }
 
     /// The application has left something in the connection's cell.
@@ -57,6 +60,9 @@ impl Link {
             && !connection.is_closed()
         {
             connection.close(now, code.into(), reason);
+        }
+        if let Some(state) = lock(&self.shared.early).to_keep.take() {
+            connection.set_session_state(state);
         }
         self.shared.answer_stats(|| connection.stats());
     }
@@ -94,9 +100,13 @@ impl Link {
         while let Some(event) = connection.poll_event() {
             match event {
                 ConnectionEvent::Connected => self.on_connected(connection, &mut scratch.wakes),
-                ConnectionEvent::HandshakeConfirmed
-                | ConnectionEvent::EarlyDataAccepted
-                | ConnectionEvent::EarlyDataRejected => {}
+                ConnectionEvent::HandshakeConfirmed => {
+                    self.shared.cell.on_confirmed(&mut scratch.wakes);
+                }
+                ConnectionEvent::EarlyDataAccepted => self.note_early_data(connection),
+                ConnectionEvent::EarlyDataRejected => {
+                    self.on_early_data_rejected(connection, &mut scratch.wakes);
+                }
                 ConnectionEvent::Stream(event) => {
                     let streams = connection.streams();
                     self.links.on_event(event, &self.shared.cell, streams, scratch);
@@ -126,12 +136,34 @@ impl Link {
     }
 
     fn on_connected(&mut self, connection: &mut Connection, wakes: &mut Wakes) {
-        let data = connection.handshake_data();
-        let agreed = Agreed { alpn: data.alpn, server_name: data.server_name };
-        // The handshake completes once.
-        let _ = self.shared.agreed.set(agreed);
+        self.note_agreed(connection);
+        self.note_early_data(connection);
         self.update(connection, wakes);
         self.shared.cell.on_connected(wakes);
+    }
+
+    /// A new connection may be of use before its handshake is complete.
+    pub(super) fn begin(&mut self, connection: &mut Connection, wakes: &mut Wakes) {
+        lock(&self.shared.early).kept = connection.session_state();
+        self.note_early_data(connection);
+        self.update(connection, wakes);
+    }
+
+    fn note_agreed(&self, connection: &Connection) {
+        let Data { alpn, server_name, resumed } = connection.handshake_data();
+        // The first time counts: what was agreed on does not change.
+        let _ = self.shared.agreed.set(Agreed { alpn, server_name, resumed });
+    }
+
+    fn note_early_data(&self, connection: &Connection) {
+        lock(&self.shared.early).data = connection.early_data();
+    }
+
+    /// All streams are gone, and those of the application with them; it may open others.
+    fn on_early_data_rejected(&mut self, connection: &Connection, wakes: &mut Wakes) {
+        self.note_early_data(connection);
+        let unseen = self.shared.cell.on_early_data_rejected();
+        self.links.on_early_data_rejected(&unseen, wakes);
     }
 
     /// Tells the application what changes without an event of its own.
@@ -142,5 +174,13 @@ impl Link {
             self.shared.set_remote(remote);
         }
         self.links.update_limits(&self.shared.cell, connection.streams(), wakes);
+        if !self.usable && connection.is_usable() {
+            self.usable = true;
+            self.note_early_data(connection);
+            if connection.early_data() == EarlyData::Accepted {
+                self.note_agreed(connection);
+            }
+            self.shared.cell.on_usable(wakes);
+        }
     }
 }

@@ -279,7 +279,11 @@ impl Driver {
         if self.links.len() <= index {
             self.links.resize_with(index + 1, || None);
         }
-        self.links[index] = Some(Link::new(handle, Arc::clone(&shared), config, remote));
+        let mut link = Link::new(handle, Arc::clone(&shared), config, remote);
+        if let Some(connection) = self.core.connection_mut(handle) {
+            link.begin(connection, &mut self.scratch.wakes);
+        }
+        self.links[index] = Some(link);
         Keeper::new(shared)
     }
 
