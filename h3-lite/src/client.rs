@@ -10,7 +10,7 @@ use bytes::{Bytes, BytesMut};
 use http::{Method, Request, Response, StatusCode, header};
 use http_body::Body;
 use quic_core::wire::{Side, StreamId};
-use quic_tokio::{RecvStream, SendStream};
+use quic_tokio::{EarlyData, RecvStream, SendStream};
 use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
 
@@ -36,6 +36,33 @@ pub struct Config {
     /// How long the body of a request with `Expect: 100-continue` is held back if the server does
     /// not say anything (RFC 9110 section 10.1.1). 1 s by default.
     pub continue_timeout: Duration,
+    /// Which requests may be sent before the handshake is complete, on a connection from
+    /// [`Endpoint::connect_early`](quic_tokio::Endpoint::connect_early).
+    pub early: EarlyRequests,
+}
+
+/// Which requests a client sends as early data (0-RTT), where others can replay them to the server
+/// (RFC 8470). Those that may not wait for the handshake.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum EarlyRequests {
+    /// Those with a method that is safe (RFC 9110 section 9.2.1): GET, HEAD, OPTIONS, TRACE.
+    #[default]
+    Safe,
+    /// All. A server should refuse those that do harm when they are done twice, with 425.
+    All,
+    /// None.
+    None,
+}
+
+impl EarlyRequests {
+    // req 9114-10.9-223
+    fn allows(self, method: &Method) -> bool {
+        match self {
+            Self::Safe => method.is_safe(),
+            Self::All => true,
+            Self::None => false,
+        }
+    }
 }
 
 impl Default for Config {
@@ -44,6 +71,7 @@ impl Default for Config {
             limits: SectionLimits::default(),
             progress_timeout: None,
             continue_timeout: Duration::from_secs(1),
+            early: EarlyRequests::default(),
         }
     }
 }
@@ -106,6 +134,12 @@ impl Client {
     /// is not at hand in one piece goes on in a task if the response comes earlier. Interim
     /// responses are passed over.
     ///
+    /// Before the handshake is complete only requests are sent that
+    /// [`Config::early`](Config) allows. If the server does not take early data, or answers an early
+    /// request with 425 (Too Early), a request without a body is sent once more after the
+    /// handshake: nothing was processed. One with a body fails with
+    /// [`RequestError::EarlyDataRejected`], or has that response.
+    ///
     /// # Errors
     ///
     /// [`RequestError::may_retry`] says whether the request can be sent again elsewhere.
@@ -125,11 +159,49 @@ impl Client {
                 body.size_hint().exact().filter(|length| *length > 0),
             );
         }
+        let has_body = !body.is_end_stream();
+        let early = self.may_be_early(&head.method).await?;
+        let result = self.attempt(&head, has_body.then_some(body)).await;
+        let was_refused = match &result {
+            Ok(response) => response.status() == StatusCode::TOO_EARLY,
+            Err(error) => matches!(error, RequestError::EarlyDataRejected),
+        };
+        if !early || !was_refused || has_body {
+            return result;
+        }
+        self.handle.shared.handshake().await.map_err(RequestError::NotSent)?;
+        self.attempt(&head, None::<B>).await
+    }
+
+    /// Waits for the end of the handshake unless a request with `method` may be sent before; true
+    /// if it is sent before.
+    // req 9114-10.9-223
+    async fn may_be_early(&self, method: &Method) -> Result<bool, RequestError> {
+        let shared = &self.handle.shared;
+        match shared.quic.early_data() {
+            EarlyData::Offered if self.handle.config.early.allows(method) => Ok(true),
+            EarlyData::Offered => {
+                shared.handshake().await.map_err(RequestError::NotSent)?;
+                Ok(false)
+            }
+            EarlyData::None | EarlyData::Accepted | EarlyData::Rejected => Ok(false),
+        }
+    }
+
+    /// Sends a request once.
+    async fn attempt<B>(
+        &self,
+        head: &http::request::Parts,
+        body: Option<B>,
+    ) -> Result<Response<RecvBody>, RequestError>
+    where
+        B: Body<Data: Send, Error: Into<BoxError>> + Send + 'static,
+    {
         let shared = &self.handle.shared;
         let limit = shared.proto().peer_settings().max_field_section_size;
         let mut message = MessageSender::new(limit);
-        let front = message.request(&head)?;
-        let consent = waits_for_consent(&head);
+        let front = message.request(head)?;
+        let consent = waits_for_consent(head);
 
         let (send, recv) = self.open().await?;
         let id = recv.id();
@@ -138,7 +210,7 @@ impl Client {
         let mut exchange = Exchange {
             handle: &self.handle,
             id,
-            method: head.method,
+            method: head.method.clone(),
             incoming: Incoming::new(Arc::clone(shared), recv, receiver, cancelled),
             upload: None,
             consent: None,
@@ -192,7 +264,7 @@ impl Client {
 
 /// The task of a connection: its unidirectional streams, and what a server must not open.
 async fn drive(shared: Arc<Shared>) {
-    let control = match Control::open(Arc::clone(&shared)).await {
+    let control = match open_control(&shared).await {
         Ok(control) => control,
         Err(error) => return tracing::debug!(%error, "connection failed"),
     };
@@ -208,6 +280,17 @@ async fn drive(shared: Arc<Shared>) {
         }
     };
     tracing::debug!(%error, "connection over");
+}
+
+/// Opens the control stream, with the first data if there is early data, and a second time if the
+/// server does not take that. The server says nothing before.
+async fn open_control(shared: &Arc<Shared>) -> Result<Control, ConnectionError> {
+    let control = Control::open(Arc::clone(shared)).await;
+    shared.handshake().await?;
+    match shared.quic.early_data() {
+        EarlyData::Rejected => Control::open(Arc::clone(shared)).await,
+        EarlyData::None | EarlyData::Offered | EarlyData::Accepted => control,
+    }
 }
 
 /// Whether the body is to be held back until the server asks for it.
@@ -238,18 +321,18 @@ impl Exchange<'_> {
         &mut self,
         mut outgoing: Outgoing,
         front: Bytes,
-        body: B,
+        body: Option<B>,
         consent: bool,
     ) -> Result<(), RequestError>
     where
         B: Body<Data: Send, Error: Into<BoxError>> + Send + 'static,
     {
-        if body.is_end_stream() {
+        let Some(body) = body else {
             return match outgoing.end(BytesMut::from(front)).await {
                 Ok(()) => Ok(()),
                 Err(unsent) => self.on_unsent(unsent),
             };
-        }
+        };
         let patience = self.handle.config.continue_timeout;
         let go = consent.then(|| {
             let (consent, go) = oneshot::channel();
@@ -331,6 +414,7 @@ impl Exchange<'_> {
     fn on_unsent(&self, unsent: Unsent) -> Result<(), RequestError> {
         match unsent {
             Unsent::Stopped(_) | Unsent::Lost(_) | Unsent::TimedOut => Ok(()),
+            Unsent::EarlyDataRejected => Err(RequestError::EarlyDataRejected),
             Unsent::Body(error) => Err(RequestError::Body(error)),
             Unsent::Message(error) => Err(RequestError::Body(error.into())),
         }
@@ -341,6 +425,7 @@ impl Exchange<'_> {
         match error {
             BodyError::Malformed(reason) => RequestError::Malformed(reason),
             BodyError::Reset(Code::REQUEST_REJECTED) => RequestError::Rejected,
+            BodyError::EarlyDataRejected => RequestError::EarlyDataRejected,
             BodyError::Reset(_) | BodyError::Connection(_) if self.is_unprocessed() => {
                 RequestError::Rejected
             }

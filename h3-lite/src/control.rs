@@ -127,7 +127,9 @@ fn poll_stream(
                 shared.proto().uni_stream_closed(id)?;
                 return Ok(After::Over);
             }
-            Err(ReadError::Stopped | ReadError::ConnectionLost(_)) => return Ok(After::Over),
+            Err(
+                ReadError::Stopped | ReadError::EarlyDataRejected | ReadError::ConnectionLost(_),
+            ) => return Ok(After::Over),
         }
     }
     Ok(After::Open)
@@ -137,7 +139,10 @@ fn act(shared: &Shared, stream: &mut RecvStream, outcomes: Vec<Outcome>) -> Afte
     let mut after = After::Open;
     for outcome in outcomes {
         match outcome {
-            Outcome::Settings(_) | Outcome::ClientGoesAway => {}
+            // A later connection may want them before the server has said them again.
+            // req 9114-7.2.4.2-176
+            Outcome::Settings(settings) => shared.quic.set_session_state(settings.to_kept()),
+            Outcome::ClientGoesAway => {}
             Outcome::ServerGoesAway { .. } => shared.goaway.notify_waiters(),
             Outcome::StopStream { code, .. } => {
                 stream.stop(varint(code));

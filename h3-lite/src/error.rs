@@ -93,6 +93,9 @@ pub enum RequestError {
     NotSent(ConnectionError),
     /// The server said that it did not process the request, by GOAWAY or by `H3_REQUEST_REJECTED`.
     Rejected,
+    /// The request was sent before the handshake was complete, and the server took nothing of that:
+    /// it did not process the request. The connection goes on.
+    EarlyDataRejected,
     /// The body of the request failed, and the request was cancelled.
     Body(BoxError),
     /// The server gave up the response.
@@ -106,11 +109,11 @@ pub enum RequestError {
 impl RequestError {
     /// Whether the server certainly did not process the request, so that any request can be sent
     /// again on another connection, even one that is not idempotent (RFC 9114 sections 4.1.1 and
-    /// 5.2).
+    /// 5.2); after [`EarlyDataRejected`](Self::EarlyDataRejected) also on the same one.
     // req 9114-4.1.1-048, 9114-5.4-118
     pub fn may_retry(&self) -> bool {
         match self {
-            Self::GoingAway | Self::NotSent(_) | Self::Rejected => true,
+            Self::GoingAway | Self::NotSent(_) | Self::Rejected | Self::EarlyDataRejected => true,
             Self::Unsendable(_)
             | Self::Body(_)
             | Self::Reset(_)
@@ -127,6 +130,7 @@ impl fmt::Display for RequestError {
             Self::GoingAway => f.write_str("not sent: the server is shutting down"),
             Self::NotSent(error) => write!(f, "not sent: {error}"),
             Self::Rejected => f.write_str("the server did not process the request"),
+            Self::EarlyDataRejected => f.write_str("the server did not take early data"),
             Self::Body(error) => write!(f, "the body of the request failed: {error}"),
             Self::Reset(code) => write!(f, "the server gave up the response with {code}"),
             Self::Malformed(reason) => write!(f, "the response is malformed: {reason}"),
@@ -141,7 +145,11 @@ impl std::error::Error for RequestError {
             Self::Unsendable(error) => Some(error),
             Self::NotSent(error) | Self::Connection(error) => Some(error),
             Self::Body(error) => Some(error.as_ref()),
-            Self::GoingAway | Self::Rejected | Self::Reset(_) | Self::Malformed(_) => None,
+            Self::GoingAway
+            | Self::Rejected
+            | Self::EarlyDataRejected
+            | Self::Reset(_)
+            | Self::Malformed(_) => None,
         }
     }
 }
@@ -162,6 +170,8 @@ pub enum BodyError {
     Malformed(Violation),
     /// Nothing arrived for as long as the configuration allows.
     TimedOut,
+    /// It was early data, and the server did not take that.
+    EarlyDataRejected,
     /// The connection ended before the body did.
     Connection(ConnectionError),
 }
@@ -172,6 +182,7 @@ impl fmt::Display for BodyError {
             Self::Reset(code) => write!(f, "the peer gave up the message with {code}"),
             Self::Malformed(reason) => write!(f, "the message is malformed: {reason}"),
             Self::TimedOut => f.write_str("the body made no progress for too long"),
+            Self::EarlyDataRejected => f.write_str("the server did not take early data"),
             Self::Connection(error) => error.fmt(f),
         }
     }
@@ -181,7 +192,7 @@ impl std::error::Error for BodyError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Connection(error) => Some(error),
-            Self::Reset(_) | Self::Malformed(_) | Self::TimedOut => None,
+            Self::Reset(_) | Self::Malformed(_) | Self::TimedOut | Self::EarlyDataRejected => None,
         }
     }
 }

@@ -79,6 +79,11 @@ impl<R: Rules> Incoming<R> {
         }
     }
 
+    /// Whether some of what has arrived may be a replay.
+    pub(crate) fn is_early(&self) -> bool {
+        self.stream.is_early()
+    }
+
     /// Tells the peer to stop, and why.
     pub(crate) fn stop(&mut self, code: Code) {
         self.stream.stop(varint(code));
@@ -98,6 +103,7 @@ impl<R: Rules> Incoming<R> {
         match error {
             ReadError::Reset(code) => BodyError::Reset(Code::from_peer(code.into_inner())),
             ReadError::Stopped => BodyError::Reset(self.abandon),
+            ReadError::EarlyDataRejected => BodyError::EarlyDataRejected,
             ReadError::ConnectionLost(error) => BodyError::Connection(self.shared.error(error)),
         }
     }
@@ -154,6 +160,8 @@ pub(crate) enum Unsent {
     Message(SendError),
     /// The peer took nothing for too long.
     TimedOut,
+    /// It was early data, and the server did not take that.
+    EarlyDataRejected,
     Lost(ConnectionError),
 }
 
@@ -164,6 +172,7 @@ impl fmt::Display for Unsent {
             Self::Body(error) => write!(f, "its body failed: {error}"),
             Self::Message(error) => error.fmt(f),
             Self::TimedOut => f.write_str("the peer took nothing for too long"),
+            Self::EarlyDataRejected => f.write_str("the server did not take early data"),
             Self::Lost(error) => error.fmt(f),
         }
     }
@@ -335,6 +344,7 @@ impl Outgoing {
             WriteError::Stopped(code) => Unsent::Stopped(Code::from_peer(code.into_inner())),
             // Only we finish and reset, and nothing is written after that.
             WriteError::Finished | WriteError::Reset(_) => Unsent::Message(SendError::MessageOver),
+            WriteError::EarlyDataRejected => Unsent::EarlyDataRejected,
             WriteError::ConnectionLost(error) => Unsent::Lost(self.shared.error(error)),
         }
     }

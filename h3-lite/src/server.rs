@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use http::{Request, Response};
 use http_body::Body;
+use quic_core::wire::Side;
 use tokio::task::JoinSet;
 use tower_service::Service;
 
@@ -19,6 +20,7 @@ pub use shutdown::Shutdown;
 
 use crate::body::RecvBody;
 use crate::error::{BoxError, ConnectionError};
+use crate::proto::connection::Connection;
 use crate::qpack::decoder::SectionLimits;
 
 /// How connections are served. The default suits a server on the open internet.
@@ -34,6 +36,53 @@ pub struct Config {
     /// nothing of a response, before it is given up. `None` is for ever; 30 s by default. What is
     /// measured is between this time and twice as much.
     pub progress_timeout: Option<Duration>,
+    /// What happens to requests that came before the handshake was complete; see [`EarlyRequests`].
+    pub early: EarlyRequests,
+}
+
+/// What a server does with requests that came as early data (0-RTT): somebody may have copied them
+/// from the connection of another client, to have them done again (RFC 8470). There are none unless
+/// the transport's configuration [takes early
+/// data](quic_tokio::ServerConfig::with_early_data).
+///
+/// Whatever is chosen, such a request carries [`EarlyData`] in its extensions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum EarlyRequests {
+    /// Those with a safe method (RFC 9110 section 9.2.1) go to the handler, others are answered with
+    /// 425 (Too Early), upon which clients send them again after the handshake.
+    #[default]
+    Safe,
+    /// Those with a safe method go to the handler at once, others when the handshake is complete.
+    Wait,
+    /// All go to the handler, which looks after itself.
+    All,
+}
+
+/// In the extensions of a request that came before the handshake was complete.
+#[derive(Debug, Clone)]
+pub struct EarlyData {
+    quic: quic_tokio::Connection,
+}
+
+impl EarlyData {
+    /// Waits until the handshake is complete: the request is no replay then. An error means that it
+    /// never will be, and that nobody waits for an answer.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe.
+    pub async fn handshake_complete(&self) -> Result<(), quic_tokio::ConnectionError> {
+        self.quic.handshake_complete().await
+    }
+}
+
+impl Config {
+    /// What early data of clients relies on, for [`quic_tokio::ServerConfig::with_early_data`]: a
+    /// server whose settings have changed since then rejects it.
+    // req 9114-7.2.4.2-179, 9114-7.2.4.2-181
+    pub fn early_data_context(&self) -> Vec<u8> {
+        Connection::new(Side::Server, self.limits).settings().to_kept().to_vec()
+    }
 }
 
 impl Default for Config {
@@ -42,6 +91,7 @@ impl Default for Config {
             limits: SectionLimits::default(),
             header_timeout: Duration::from_secs(10),
             progress_timeout: Some(Duration::from_secs(30)),
+            early: EarlyRequests::default(),
         }
     }
 }
@@ -167,7 +217,7 @@ impl<S: Handler> Server<S> {
     }
 
     async fn connection(self, incoming: quic_tokio::Incoming) {
-        let quic = match incoming.accept().await {
+        let quic = match incoming.accept_early().await {
             Ok(quic) => quic,
             Err(error) => return tracing::debug!(%error, "handshake failed"),
         };

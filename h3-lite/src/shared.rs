@@ -5,11 +5,13 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use quic_core::error::ConnectionError as QuicError;
 use quic_core::wire::{Side, VarInt};
+use quic_tokio::EarlyData;
 use tokio::sync::Notify;
 
 use crate::error::ConnectionError;
 use crate::proto::connection::Connection;
 use crate::proto::error::{Code, ConnectionFault};
+use crate::proto::settings::Settings;
 use crate::qpack::decoder::SectionLimits;
 
 /// One connection: QUIC below, the protocol's state, and the first fault that was found.
@@ -24,13 +26,32 @@ pub(crate) struct Shared {
 
 impl Shared {
     pub(crate) fn new(quic: quic_tokio::Connection, side: Side, limits: SectionLimits) -> Self {
-        let proto = Mutex::new(Connection::new(side, limits));
+        let proto = match quic.early_data() {
+            EarlyData::Offered => {
+                let kept = quic.session_state().and_then(Settings::from_kept);
+                Connection::resume(kept.unwrap_or_default(), limits)
+            }
+            EarlyData::None | EarlyData::Accepted | EarlyData::Rejected => {
+                Connection::new(side, limits)
+            }
+        };
+        let proto = Mutex::new(proto);
         Self { quic, proto, fault: OnceLock::new(), goaway: Notify::new() }
     }
 
     /// The protocol's state. Never held across a wait.
     pub(crate) fn proto(&self) -> MutexGuard<'_, Connection> {
         self.proto.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until the handshake is complete: from then on nothing is early data, and it is known
+    /// what became of what was.
+    pub(crate) async fn handshake(&self) -> Result<(), ConnectionError> {
+        let decided = self.quic.early_data_accepted().await;
+        if !decided.map_err(|error| self.error(error))? {
+            self.proto().early_data_rejected();
+        }
+        Ok(())
     }
 
     /// Closes the connection because of what the peer did; the first fault counts.

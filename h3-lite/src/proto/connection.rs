@@ -134,10 +134,13 @@ impl Connection {
     pub fn control_stream_preface(&self, seed: u64) -> Bytes {
         let mut out = BytesMut::new();
         varint::put(CONTROL, &mut out);
-        let settings =
-            Settings { max_field_section_size: Some(self.limits.max_size), ..Settings::default() };
-        settings.encode(seed, &mut out);
+        self.settings().encode(seed, &mut out);
         out.freeze()
+    }
+
+    /// What this endpoint tells its peer in SETTINGS.
+    pub fn settings(&self) -> Settings {
+        Settings { max_field_section_size: Some(self.limits.max_size), ..Settings::default() }
     }
 
     /// What this endpoint accepts: for the receivers of its request streams.

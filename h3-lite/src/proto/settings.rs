@@ -27,20 +27,9 @@ impl Settings {
     // req 9114-7.2.4.2-182, 9114-7.2.4.1-169, 9114-7.2.4-166, 9114-7.2.4.1-171
     pub fn encode(&self, seed: u64, out: &mut BytesMut) {
         let mut payload = BytesMut::with_capacity(64);
-        let mut put = |identifier: u64, value: u64| {
-            varint::put(identifier, &mut payload);
-            varint::put(value.min(varint::MAX), &mut payload);
-        };
-        if self.qpack_max_table_capacity > 0 {
-            put(QPACK_MAX_TABLE_CAPACITY, self.qpack_max_table_capacity);
-        }
-        if let Some(size) = self.max_field_section_size {
-            put(MAX_FIELD_SECTION_SIZE, size);
-        }
-        if self.qpack_blocked_streams > 0 {
-            put(QPACK_BLOCKED_STREAMS, self.qpack_blocked_streams);
-        }
-        put(varint::reserved(seed), seed >> 32);
+        self.put_all(&mut payload);
+        varint::put(varint::reserved(seed), &mut payload);
+        varint::put(seed >> 32, &mut payload);
         frame::settings(&payload, out);
     }
 
@@ -67,6 +56,36 @@ impl Settings {
             return Err(Violation::DuplicateSetting.into());
         }
         Ok(settings)
+    }
+
+    /// These settings in a form to be kept with a session ticket.
+    // req 9114-7.2.4.2-176
+    pub fn to_kept(&self) -> Bytes {
+        let mut out = BytesMut::new();
+        self.put_all(&mut out);
+        out.freeze()
+    }
+
+    /// What [`to_kept`](Self::to_kept) gave; `None` for anything else.
+    pub fn from_kept(kept: Bytes) -> Option<Self> {
+        Self::decode(kept).ok()
+    }
+
+    /// All settings that differ from their defaults.
+    fn put_all(&self, out: &mut BytesMut) {
+        let mut put = |identifier: u64, value: u64| {
+            varint::put(identifier, out);
+            varint::put(value.min(varint::MAX), out);
+        };
+        if self.qpack_max_table_capacity > 0 {
+            put(QPACK_MAX_TABLE_CAPACITY, self.qpack_max_table_capacity);
+        }
+        if let Some(size) = self.max_field_section_size {
+            put(MAX_FIELD_SECTION_SIZE, size);
+        }
+        if self.qpack_blocked_streams > 0 {
+            put(QPACK_BLOCKED_STREAMS, self.qpack_blocked_streams);
+        }
     }
 
     /// Whether a client that sent early data under `remembered` may go on under these settings: no
@@ -101,6 +120,20 @@ mod tests {
 
     use super::*;
     use crate::proto::error::Code;
+
+    // req-test 9114-7.2.4.2-176
+    #[test]
+    fn settings_come_back_from_where_they_were_kept() {
+        let settings = Settings {
+            qpack_max_table_capacity: 1,
+            max_field_section_size: Some(0),
+            qpack_blocked_streams: 300,
+        };
+        for settings in [settings, Settings::default()] {
+            assert_eq!(Settings::from_kept(settings.to_kept()), Some(settings));
+        }
+        assert_eq!(Settings::from_kept(Bytes::from_static(&[0x06])), None);
+    }
 
     /// The payload of an encoded frame whose header takes two bytes.
     fn payload(settings: &Settings, seed: u64) -> Bytes {

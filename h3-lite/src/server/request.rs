@@ -12,7 +12,7 @@ use http_body::Body;
 use quic_tokio::{RecvStream, SendStream};
 use tokio::sync::oneshot;
 
-use super::{Config, Handler};
+use super::{Config, EarlyData, EarlyRequests, Handler};
 use crate::body::{Owner, RecvBody, RequestEnd};
 use crate::error::{BodyError, BoxError};
 use crate::message::{Incoming, Outgoing, Rest, Unsent, content_length, declare_length};
@@ -23,6 +23,7 @@ use crate::shared::Shared;
 
 /// Both halves of a request stream, as they are accepted.
 pub(super) struct Exchange {
+    shared: Arc<Shared>,
     incoming: Incoming<RequestRules>,
     outgoing: Outgoing,
     config: Config,
@@ -43,18 +44,29 @@ impl Exchange {
         // req 9114-4.1-034
         let incoming = Incoming::new(Arc::clone(&shared), recv, receiver, Code::NO_ERROR);
         let sender = MessageSender::new(peer_limit);
-        let outgoing = Outgoing::new(shared, send, sender, Code::INTERNAL_ERROR)
+        let outgoing = Outgoing::new(Arc::clone(&shared), send, sender, Code::INTERNAL_ERROR)
             .with_patience(config.progress_timeout);
-        Self { incoming, outgoing, config }
+        Self { shared, incoming, outgoing, config }
     }
 }
 
 /// Serves a request to its end. Dropped early it resets the stream.
 pub(super) async fn serve<S: Handler>(exchange: Exchange, service: S) {
-    let Exchange { mut incoming, mut outgoing, config } = exchange;
+    let Exchange { shared, mut incoming, mut outgoing, config } = exchange;
     let head = tokio::time::timeout(config.header_timeout, read_head(&mut incoming)).await;
     match head {
-        Ok(Ok((request, end))) => {
+        Ok(Ok((mut request, end))) => {
+            if incoming.is_early() {
+                match admit_early(&shared.quic, &mut request, config.early).await {
+                    Early::Go => {}
+                    Early::TooEarly => {
+                        incoming.stop(Code::NO_ERROR);
+                        let _ = answer(StatusCode::TOO_EARLY, &mut outgoing).await;
+                        return;
+                    }
+                    Early::Lost => return,
+                }
+            }
             let rest = match end {
                 AfterHead::End => None,
                 AfterHead::Open => Some(Box::new(incoming) as Box<dyn Rest>),
@@ -70,6 +82,33 @@ pub(super) async fn serve<S: Handler>(exchange: Exchange, service: S) {
             incoming.stop(Code::REQUEST_INCOMPLETE);
             let _ = answer(StatusCode::REQUEST_TIMEOUT, &mut outgoing).await;
         }
+    }
+}
+
+/// What is to become of a request that came before the handshake was complete.
+enum Early {
+    Go,
+    TooEarly,
+    /// The handshake failed: whoever sent the request was not who it seemed.
+    Lost,
+}
+
+/// Decides about a request that may be a replay, and marks it.
+// req 9114-10.9-223
+async fn admit_early(
+    quic: &quic_tokio::Connection,
+    request: &mut Request<()>,
+    policy: EarlyRequests,
+) -> Early {
+    request.extensions_mut().insert(EarlyData { quic: quic.clone() });
+    match policy {
+        _ if request.method().is_safe() => Early::Go,
+        EarlyRequests::All => Early::Go,
+        EarlyRequests::Safe => Early::TooEarly,
+        EarlyRequests::Wait => match quic.handshake_complete().await {
+            Ok(()) => Early::Go,
+            Err(_) => Early::Lost,
+        },
     }
 }
 
@@ -183,9 +222,10 @@ fn end(outcome: Result<(), Abandoned>, mut signals: Signals, outgoing: &mut Outg
 fn consequence(error: &BodyError) -> Code {
     match error {
         BodyError::Malformed(reason) => reason.code(),
-        BodyError::Reset(_) | BodyError::TimedOut | BodyError::Connection(_) => {
-            Code::REQUEST_CANCELLED
-        }
+        BodyError::Reset(_)
+        | BodyError::TimedOut
+        | BodyError::EarlyDataRejected
+        | BodyError::Connection(_) => Code::REQUEST_CANCELLED,
     }
 }
 
@@ -231,7 +271,10 @@ impl Abandoned {
             Self::Handler(_) => Code::INTERNAL_ERROR,
             Self::Cancelled => Code::REQUEST_CANCELLED,
             Self::Unsent(unsent) => match unsent {
-                Unsent::Stopped(_) | Unsent::TimedOut | Unsent::Lost(_) => Code::REQUEST_CANCELLED,
+                Unsent::Stopped(_)
+                | Unsent::TimedOut
+                | Unsent::EarlyDataRejected
+                | Unsent::Lost(_) => Code::REQUEST_CANCELLED,
                 Unsent::Body(_) | Unsent::Message(_) => Code::INTERNAL_ERROR,
             },
         }

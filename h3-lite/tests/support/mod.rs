@@ -17,26 +17,49 @@ use rustls::RootCertStore;
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use tokio::task::JoinHandle;
 
-const LOCALHOST: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+pub const LOCALHOST: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
 /// Two endpoints that know each other.
 pub struct Net {
     pub server: Endpoint,
     pub client: Endpoint,
+    /// For a server with the same certificate that knows nothing of the sessions of the first.
+    pub another: ServerConfig,
 }
 
 impl Net {
     pub fn new() -> Self {
+        Self::with(|server| server, |client| client)
+    }
+
+    /// Both sides want early data; servers of `config` accept it.
+    pub fn early(config: &server::Config) -> Self {
+        let context = config.early_data_context();
+        Self::with(
+            |server| server.with_early_data(&context).unwrap(),
+            ClientConfig::with_early_data,
+        )
+    }
+
+    fn with(
+        change_server: impl Fn(ServerConfig) -> ServerConfig,
+        change_client: impl FnOnce(ClientConfig) -> ClientConfig,
+    ) -> Self {
         let made = rcgen::generate_simple_self_signed(vec!["localhost".into()]).unwrap();
         let cert = made.cert.der().clone();
         let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(made.signing_key.serialize_der()));
         let mut roots = RootCertStore::empty();
         roots.add(cert.clone()).unwrap();
-        let server = ServerConfig::with_certificate(vec![cert], key, &[ALPN]).unwrap();
+        let server = || {
+            let server =
+                ServerConfig::with_certificate(vec![cert.clone()], key.clone_key(), &[ALPN]);
+            change_server(server.unwrap())
+        };
         let client = ClientConfig::with_roots(roots, &[ALPN]).unwrap();
         Self {
-            server: Endpoint::server(server, LOCALHOST).unwrap(),
-            client: Endpoint::client(client, LOCALHOST).unwrap(),
+            server: Endpoint::server(server(), LOCALHOST).unwrap(),
+            another: server(),
+            client: Endpoint::client(change_client(client), LOCALHOST).unwrap(),
         }
     }
 
