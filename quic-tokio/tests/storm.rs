@@ -86,6 +86,7 @@ impl Counts {
             Delivery::Acknowledged => count(&self.delivered),
             Delivery::StoppedByPeer(_) => count(&self.stopped),
             Delivery::ConnectionLost(error) => panic!("{error}"),
+            Delivery::EarlyDataRejected => panic!("there is no early data"),
             Delivery::ResetByUs(_) => {}
         }
     }
@@ -237,6 +238,7 @@ impl Holder {
             Some(Err(ReadError::Reset(_))) => count(&counts.reset),
             Some(Err(ReadError::Stopped)) => {}
             Some(Err(ReadError::ConnectionLost(error))) => panic!("{error}"),
+            Some(Err(ReadError::EarlyDataRejected)) => panic!("there is no early data"),
             None => {}
         }
     }

@@ -59,7 +59,7 @@ pub(super) async fn serve<S: Handler>(exchange: Exchange, service: S) {
             if incoming.is_early() {
                 match admit_early(&shared.quic, &mut request, config.early).await {
                     Early::Go => {}
-                    Early::TooEarly => {
+                    Early::Refuse => {
                         incoming.stop(Code::NO_ERROR);
                         let _ = answer(StatusCode::TOO_EARLY, &mut outgoing).await;
                         return;
@@ -88,7 +88,7 @@ pub(super) async fn serve<S: Handler>(exchange: Exchange, service: S) {
 /// What is to become of a request that came before the handshake was complete.
 enum Early {
     Go,
-    TooEarly,
+    Refuse,
     /// The handshake failed: whoever sent the request was not who it seemed.
     Lost,
 }
@@ -104,7 +104,7 @@ async fn admit_early(
     match policy {
         _ if request.method().is_safe() => Early::Go,
         EarlyRequests::All => Early::Go,
-        EarlyRequests::Safe => Early::TooEarly,
+        EarlyRequests::Safe => Early::Refuse,
         EarlyRequests::Wait => match quic.handshake_complete().await {
             Ok(()) => Early::Go,
             Err(_) => Early::Lost,
