@@ -55,9 +55,9 @@ pub use quic_core::config::{
     AddressValidation, ClientConfig, ConfigError, EndpointConfig, MemoryTokenStore, RetryPolicy,
     ServerConfig, TokenScope, TokenStore, TransportConfig,
 };
-pub use quic_core::crypto::TokenKey;
 pub use quic_core::connection::EarlyData;
 pub use quic_core::crypto::SessionMemory;
+pub use quic_core::crypto::TokenKey;
 pub use quic_core::endpoint::{AcceptError, ConnectError as BeginError};
 pub use quic_core::error::ConnectionError;
 pub use quic_core::observe::Stats;

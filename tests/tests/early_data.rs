@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use quic_core::config::{AddressValidation, RetryPolicy};
 use quic_core::connection::EarlyData;
 use quic_core::endpoint::ConnectionHandle;
 use quic_core::error::Discard;
@@ -211,6 +212,37 @@ fn early_data_survives_thirty_percent_loss() {
         (pair.network.up, pair.network.down) = (link.clone(), link.clone());
         resume_with(&mut pair, &requests());
     }
+}
+
+// req-test 9001-4.6.2-024, 9000-17.2.3-393, 9000-17.2.3-394
+#[test]
+fn early_data_that_meets_a_retry_is_sent_again_under_the_same_keys() {
+    let wild = Link {
+        loss_ppm: 20 * PERCENT,
+        reorder_ppm: 30 * PERCENT,
+        duplicate_ppm: 20 * PERCENT,
+        jitter: Duration::from_millis(4),
+        ..Link::default()
+    };
+    let mut early_after_retry = 0;
+    for (seed, link) in Seed::range(0..60).zip([Link::default(), wild].iter().cycle()) {
+        // No token from the first connection, which would spare the client the Retry.
+        let validation = AddressValidation::default().tokens_per_connection(0);
+        let setup = Setup { validation, ..Setup::new(seed).with_early_data() };
+        let mut pair = begin(patient(setup));
+        let config = (*pair.server_config).clone();
+        let always = AddressValidation::default().retry(RetryPolicy::Always);
+        pair.reconfigure_server(config.with_address_validation(always));
+        (pair.network.up, pair.network.down) = (link.clone(), link.clone());
+        let handle = resume_with(&mut pair, &requests());
+        assert_eq!(client_early(&mut pair, handle), EarlyData::Accepted);
+        assert_eq!(pair.client.connection(handle).unwrap().stats().retries, 1);
+        let retry = pair.crossings.iter().position(|c| !c.to_server).expect("an answer");
+        let late = pair.crossings[retry..].iter();
+        early_after_retry +=
+            late.filter(|c| c.packets.contains(&PacketType::ZeroRtt)).count().min(1);
+    }
+    assert!(early_after_retry >= 50, "{early_after_retry} of 60");
 }
 
 // ---- rejected

@@ -96,7 +96,7 @@ impl Connection {
         self.guess_rtt(now);
         // The keys of 0-RTT packets do not depend on connection IDs: those packets are lost too, and
         // go out again as they are.
-        // req 9000-17.2.5.3-413
+        // req 9000-17.2.5.3-413, 9001-4.6.2-024, 9000-17.2.3-393
         for space in [SpaceId::Initial, SpaceId::Data] {
             self.abandon_sent(now, space);
         }
