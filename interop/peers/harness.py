@@ -25,13 +25,14 @@ class Failure(Exception):
 class Program:
     """Something with the command line of `interop`: our own program, or a peer's adapter.
 
-    `cannot` tells, for each column it cannot serve, the reason.
+    `cannot` tells, for each column it cannot serve, the reason; `serve_options` are for its server.
     """
 
     name: str
     serve: list | None = None
     get: list | None = None
     cannot: dict = field(default_factory=dict)
+    serve_options: list = field(default_factory=list)
 
 
 def our_program():
@@ -112,6 +113,7 @@ class Server:
         self.log = log
         command = ["timeout", "--kill-after=2", str(seconds), *program.serve, "serve", site.www]
         command += ["--listen", "127.0.0.1:0", "--cert", site.chain, "--key", site.key, "--echo"]
+        command += program.serve_options
         with open(log, "wb") as output:
             self.process = subprocess.Popen(
                 command,

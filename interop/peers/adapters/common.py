@@ -2,8 +2,9 @@
 
 An adapter lets a foreign program stand where `interop` could stand:
 
-    serve DIR --listen ADDRESS --cert FILE --key FILE [--echo]
-        prints `listening on ADDRESS` once it answers, and serves until it is ended
+    serve DIR --listen ADDRESS --cert FILE --key FILE [--echo] [--retry]
+        prints `listening on ADDRESS` once it answers, and serves until it is ended; with --retry
+        clients must prove their address first, where the peer can ask for it
     get URL... --cacert FILE [-o DIR] [--method M] [--body FILE] [--parallel N]
         prints `STATUS BYTES SHA256 URL` per URL; exit 0 if every response arrived completely
 
@@ -35,6 +36,7 @@ def parse_arguments(*commands):
         serve.add_argument("--cert", type=Path, required=True)
         serve.add_argument("--key", type=Path, required=True)
         serve.add_argument("--echo", action="store_true")
+        serve.add_argument("--retry", action="store_true")
     if "get" in commands:
         get = subparsers.add_parser("get")
         get.add_argument("urls", nargs="+")

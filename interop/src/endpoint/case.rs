@@ -11,13 +11,15 @@ pub(super) enum Case {
     Multiconnect,
     /// HTTP/3 in place of HTTP/0.9.
     Http3,
+    /// The server has the client prove its address.
+    Retry,
     /// A version that nobody has, to see which ones the server names.
     VersionNegotiation,
 }
 
 /// The names under which the runner asks for the cases, and the names of the cases that it runs
 /// under those: they differ in the network, which is not our business.
-const NAMES: [(&str, Case); 19] = [
+const NAMES: [(&str, Case); 20] = [
     ("amplificationlimit", Case::Transfer),
     ("blackhole", Case::Transfer),
     ("crosstraffic", Case::Transfer),
@@ -33,6 +35,7 @@ const NAMES: [(&str, Case); 19] = [
     ("multiplexing", Case::Transfer),
     ("rebind-addr", Case::Transfer),
     ("rebind-port", Case::Transfer),
+    ("retry", Case::Retry),
     ("transfer", Case::Transfer),
     ("transfercorruption", Case::Transfer),
     ("transferloss", Case::Transfer),
@@ -49,7 +52,9 @@ impl Case {
     pub(super) fn protocol(self) -> Protocol {
         match self {
             Self::Http3 => Protocol::H3,
-            Self::Transfer | Self::Multiconnect | Self::VersionNegotiation => Protocol::Hq,
+            Self::Transfer | Self::Multiconnect | Self::Retry | Self::VersionNegotiation => {
+                Protocol::Hq
+            }
         }
     }
 }

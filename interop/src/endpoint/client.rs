@@ -32,7 +32,7 @@ async fn carry_out(contract: &Contract) -> Result<(), Failure> {
     let client = Arc::new(Client::new(contract).await?);
     let requests = contract.requests.clone();
     let result = match contract.case {
-        Case::Transfer | Case::Http3 => client.one_connection(requests).await,
+        Case::Transfer | Case::Retry | Case::Http3 => client.one_connection(requests).await,
         Case::Multiconnect => client.a_connection_each(requests).await,
         Case::VersionNegotiation => probe::run(client.server).await,
     };

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use quic_core::config::TransportConfigBuilder;
-use quic_tokio::{ClientConfig, ServerConfig, TransportConfig};
+use quic_tokio::{AddressValidation, ClientConfig, RetryPolicy, ServerConfig, TransportConfig};
 
 use super::case::Case;
 use super::contract::Contract;
@@ -44,7 +44,13 @@ pub(super) fn server(contract: &Contract) -> Result<ServerConfig, Failure> {
     let tls = identity.tls_config(&alpn(contract))?;
     let transport = patient(contract.case).max_bidi_streams(STREAMS).build();
     let config = transport.and_then(|transport| ServerConfig::new(tls.into(), transport.into()));
-    config.map_err(|error| unusable(&error))
+    let config = config.map_err(|error| unusable(&error))?;
+    Ok(match contract.case {
+        Case::Retry => {
+            config.with_address_validation(AddressValidation::new().retry(RetryPolicy::Always))
+        }
+        Case::Transfer | Case::Multiconnect | Case::Http3 | Case::VersionNegotiation => config,
+    })
 }
 
 fn alpn(contract: &Contract) -> Vec<&'static [u8]> {
@@ -54,7 +60,7 @@ fn alpn(contract: &Contract) -> Vec<&'static [u8]> {
 fn patient(case: Case) -> TransportConfigBuilder {
     let patience = match case {
         Case::Multiconnect => LONG_PATIENCE,
-        Case::Transfer | Case::Http3 | Case::VersionNegotiation => PATIENCE,
+        Case::Transfer | Case::Http3 | Case::Retry | Case::VersionNegotiation => PATIENCE,
     };
     TransportConfig::builder().handshake_timeout(patience).max_idle_timeout(Some(patience))
 }

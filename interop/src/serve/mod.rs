@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use clap::Args;
 use h3_lite::server::{Server, service_fn};
+use quic_tokio::{AddressValidation, RetryPolicy};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::failure::Failure;
@@ -60,6 +61,9 @@ pub(crate) struct Options {
     /// Answer POST /echo with the body of the request.
     #[arg(long)]
     echo: bool,
+    /// Have each new client prove its address first, with a Retry packet.
+    #[arg(long)]
+    retry: bool,
 }
 
 /// Runs the command.
@@ -75,7 +79,10 @@ pub(crate) async fn run(options: Options) -> Result<ExitCode, Failure> {
             .map_err(|error| Failure::with_file("write", file, &error))?;
     }
     let mut signals = Signals::new()?;
-    let endpoint = net::server(identity.server_config()?, options.listen)?;
+    let policy = if options.retry { RetryPolicy::Always } else { RetryPolicy::default() };
+    let validation = AddressValidation::new().retry(policy);
+    let config = identity.server_config()?.with_address_validation(validation);
+    let endpoint = net::server(config, options.listen)?;
     let hints = hints::lines(&hints::Facts {
         address: endpoint.local_addr(),
         pin: identity.public_key_pin()?,

@@ -20,6 +20,13 @@ pub enum RetryPolicy {
     Always,
 }
 
+impl Default for RetryPolicy {
+    /// While a thousand connections are half open.
+    fn default() -> Self {
+        Self::WhenBusy { half_open: 1000 }
+    }
+}
+
 /// How a server validates the addresses of clients: Retry packets, and tokens for the next
 /// connection of a client (NEW_TOKEN).
 #[derive(Clone, Debug)]
@@ -34,15 +41,12 @@ pub struct AddressValidation {
 impl AddressValidation {
     /// The most tokens that a client is given on one connection.
     pub const MAX_TOKENS_PER_CONNECTION: usize = 8;
-    /// From so many half-open connections on, clients must prove their address unless the
-    /// configuration says otherwise.
-    const DEFAULT_HALF_OPEN: usize = 1000;
 
     /// The defaults: Retry when a thousand connections are half open, one token for each client, a
     /// key that no other endpoint has.
     pub fn new() -> Self {
         Self {
-            retry: RetryPolicy::WhenBusy { half_open: Self::DEFAULT_HALF_OPEN },
+            retry: RetryPolicy::default(),
             key: None,
             retry_lifetime: Duration::from_secs(15),
             token_lifetime: Duration::from_secs(24 * 60 * 60),
