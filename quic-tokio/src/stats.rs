@@ -65,6 +65,34 @@ counters! {
     send_errors
     /// System calls that failed to receive, for instance because a port was unreachable.
     recv_errors
+    /// Retry packets sent: clients were asked to prove their address.
+    retries_sent
+    /// Tokens for later connections given to clients.
+    tokens_issued
+    /// Valid tokens that clients came with, of Retry packets and of earlier connections.
+    tokens_accepted
+    /// Tokens that were not ours, or damaged.
+    tokens_unreadable
+    /// Tokens that were too old.
+    tokens_expired
+    /// Tokens that were given to clients elsewhere, or for other connections.
+    tokens_misplaced
+    /// Tokens that were used before.
+    tokens_replayed
+}
+
+impl Counters {
+    /// Takes over what the core has counted.
+    pub(crate) fn take_over(&self, core: &quic_core::endpoint::EndpointStats) {
+        let tokens = &core.tokens;
+        self.retries_sent.set(core.retries);
+        self.tokens_issued.set(core.tokens_issued);
+        self.tokens_accepted.set(tokens.retry + tokens.earlier);
+        self.tokens_unreadable.set(tokens.unreadable);
+        self.tokens_expired.set(tokens.expired);
+        self.tokens_misplaced.set(tokens.other_address + tokens.other_connection);
+        self.tokens_replayed.set(tokens.replayed);
+    }
 }
 
 /// A counter with one writer.
@@ -72,6 +100,11 @@ counters! {
 pub(crate) struct Counter(AtomicU64);
 
 impl Counter {
+    /// Takes over what was counted elsewhere.
+    fn set(&self, n: u64) {
+        self.0.store(n, Ordering::Relaxed);
+    }
+
     pub(crate) fn add(&self, n: u64) {
         // With one writer a load and a store do, which are cheaper than an addition in memory.
         self.0.store(self.0.load(Ordering::Relaxed) + n, Ordering::Relaxed);

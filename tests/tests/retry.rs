@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
+use std::iter::repeat;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -11,6 +12,7 @@ use quic_core::config::{
     AddressValidation, ClientConfig, EndpointConfig, MAX_TOKEN_LEN, RetryPolicy, TokenScope,
     TokenStore,
 };
+use quic_core::connection::EarlyData;
 use quic_core::crypto::{Keyring, TokenKey, retry::integrity_tag};
 use quic_core::endpoint::{ConnectionHandle, RetryError};
 use quic_core::error::{ConnectionError, Discard};
@@ -320,6 +322,53 @@ fn any_network_lets_a_client_through_that_is_asked_for_its_address() {
         pair.apps.iter().flatten().for_each(App::check);
         assert_eq!(pair.client_connection().stats().retries, 1);
     }
+}
+
+// req-test 9000-17.2.5.3-413, 9000-17.2.5.3-414
+#[test]
+fn early_data_is_sent_again_after_a_retry_and_accepted() {
+    let lossy = Link { loss_ppm: 20 * PERCENT, reorder_ppm: 20 * PERCENT, ..Link::default() };
+    for (seed, link) in Seed::range(0..20).zip([Link::default()].into_iter().chain(repeat(lossy))) {
+        let setup = Setup { validation: always().tokens_per_connection(0), ..Setup::new(seed) };
+        let mut pair = setup.with_early_data().build();
+        let first = pair.establish();
+        pair.drive_for(SECOND);
+        let now = pair.now;
+        pair.client.connection(first).unwrap().close(now, 0u32.into(), Bytes::new());
+        pair.drive_idle();
+
+        (pair.network.up, pair.network.down) = (link.clone(), link);
+        let forward = HalfPlan::whole(3_000);
+        let stream = StreamPlan { opener: Side::Client, forward, back: Some(forward) };
+        pair.run_plan(&plan(&[stream]));
+        let (began, handle) = (pair.now, pair.connect_early());
+        pair.drive_until(60 * SECOND, |pair| pair.plan_is_done());
+        pair.apps.iter().flatten().for_each(App::check);
+        let connection = pair.client.connection(handle).unwrap();
+        assert_eq!(connection.early_data(), EarlyData::Accepted);
+        assert_eq!(connection.stats().retries, 1);
+        if pair.network.up.loss_ppm == 0 {
+            // One round trip for the Retry, one for the answer, and half of one for its ACK.
+            assert_eq!(pair.now - began, Duration::from_millis(25));
+            let early = pair.server.endpoint.stats().tokens.retry;
+            assert_eq!(early, 2, "one for each connection");
+        }
+    }
+}
+
+#[test]
+fn a_retry_of_version_2_is_followed() {
+    let endpoint = EndpointConfig::builder().supported_versions([Version::V2]);
+    let mut pair = Setup { endpoint, ..setup(always()) }.build();
+    let config = (*pair.client_config).clone().with_versions(Version::V2, &[Version::V2]).unwrap();
+    pair.client_config = Arc::new(config);
+    pair.establish();
+    assert_eq!(pair.client_connection().version(), Version::V2);
+    assert_eq!(pair.client_connection().stats().retries, 1);
+    pair.drive_for(SECOND);
+    connect_again(&mut pair);
+    let stats = pair.server.endpoint.stats();
+    assert_eq!((stats.retries, stats.tokens.retry, stats.tokens.earlier), (1, 1, 1));
 }
 
 // ---- invalid tokens

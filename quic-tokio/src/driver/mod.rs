@@ -133,6 +133,7 @@ impl Driver {
         }
         self.take_events();
         let flow = self.outbound.send(cx, &self.udp, &mut self.core, &self.shared.counters);
+        self.shared.counters.take_over(&self.core.stats());
         // Sending ends connections now and then, and what follows from that may be sent.
         busy |= self.take_events();
         self.scratch.wakes.wake_all();
