@@ -107,7 +107,7 @@ mod tests {
         TokenScope { server_name: server_name.into(), port: 443, version: Version::V1 }
     }
 
-    // req-test 9000-8.1.3-134, 9000-8.1.3-137
+    // req-test 9000-8.1.3-134, 9000-8.1.3-137, 9000-8.1.3-141
     #[test]
     fn each_token_is_given_out_once_and_for_its_server_only() {
         let store = MemoryTokenStore::new();

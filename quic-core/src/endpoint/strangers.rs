@@ -195,7 +195,7 @@ impl Endpoint {
 
     /// Asks a client to prove its address; nothing is kept about it. The caller has asked for leave
     /// to answer.
-    // req 9000-17.2.5.1-401, 9000-17.2.5.1-405
+    // req 9000-17.2.5.1-401, 9000-17.2.5.1-404, 9000-17.2.5.1-405
     fn send_retry(
         &mut self,
         now: Instant,
