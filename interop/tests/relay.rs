@@ -21,21 +21,29 @@ const ROUND_TRIP: Duration = Duration::from_millis(30);
 /// A running relay and what it writes.
 struct Relay {
     child: Child,
+    /// The first line that it printed.
+    ready: String,
     name: String,
     logs: TempDir,
 }
 
 impl Relay {
     fn start(name: &str, scenario: &str) -> Self {
-        let logs = TempDir::new().unwrap();
         let name = format!("{name}{}", std::process::id());
-        let mut command = interop(&["relay", "--name", &name, "--log-dir"]);
-        command.arg(logs.path()).args(scenario.split_whitespace());
+        let mut relay = Self::spawn(&["--name", &name], scenario);
+        assert!(relay.ready.starts_with("ready"), "root and network namespaces are needed");
+        relay.name = name;
+        relay
+    }
+
+    fn spawn(options: &[&str], scenario: &str) -> Self {
+        let logs = TempDir::new().unwrap();
+        let mut command = interop(&["relay", "--log-dir"]);
+        command.arg(logs.path()).args(options).args(scenario.split_whitespace());
         let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        assert!(line.starts_with("ready"), "{line:?}: root and network namespaces are needed");
-        Self { child, name, logs }
+        let mut ready = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut ready).unwrap();
+        Self { child, ready, name: String::new(), logs }
     }
 
     /// A socket in the namespace of one side, which gives up after a second.
@@ -135,6 +143,33 @@ fn a_rebind_of_the_address_is_seen_by_the_server_alone() {
     assert!(elsewhere.count() >= 2, "{places:?}");
     relay.interrupt();
     assert!(relay.log().iter().any(|line| line["event"] == "rebind"));
+}
+
+#[test]
+fn without_root_datagrams_go_through_the_same_network() {
+    let socket = || {
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        socket.set_read_timeout(Some(Duration::from_secs(1))).unwrap();
+        socket
+    };
+    let [server, client] = [socket(), socket()];
+    let server_address = server.local_addr().unwrap().to_string();
+    let options = ["--listen", "127.0.0.1:0", "--server", &server_address];
+    let scenario = "rebind --delay=15ms --bandwidth=10Mbps --queue=25 --first-rebind=200ms \
+                    --rebind-addr";
+    let mut relay = Relay::spawn(&options, scenario);
+    let front = relay.ready.trim().rsplit(' ').next().unwrap().to_owned();
+    let mut places = std::collections::HashSet::new();
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !places.iter().any(|place: &SocketAddr| place.ip().to_string() != "127.0.0.1") {
+        assert!(Instant::now() < deadline, "only {places:?}");
+        if let Some((from, round_trip)) = echo(&client, &server, &front) {
+            assert!(round_trip >= ROUND_TRIP, "{round_trip:?}");
+            places.insert(from);
+        }
+    }
+    relay.interrupt();
+    assert!(!relay.capture("right").is_empty());
 }
 
 #[test]

@@ -6,11 +6,10 @@ use std::time::{Duration, Instant};
 
 use tokio_tun::Tun;
 
+use super::carrier::Carrier;
 use super::impair::Direction;
 use super::namespace::{CLIENT, RELAY, Rooms, SERVER, is_routed};
-use super::network::{Arrival, Network, Outcome};
 use super::packet::{End, Packet};
-use super::record::{Recorder, Side};
 use super::timer::Timer;
 use crate::failure::Failure;
 
@@ -64,94 +63,45 @@ impl Devices {
     }
 
     /// Carries packets for ever.
-    pub(crate) async fn carry(
-        &self,
-        network: &mut Network,
-        recorder: &mut Option<Recorder>,
-    ) -> io::Result<()> {
+    pub(crate) async fn carry(&self, carrier: &mut Carrier) -> io::Result<()> {
         let timer = Timer::new()?;
-        let mut carrier = Carrier { devices: self, network, recorder };
         let mut from_left = vec![0; BUFFER];
         let mut from_right = vec![0; BUFFER];
         loop {
-            carrier.deliver()?;
+            let now = Instant::now();
+            while let Some((direction, packet)) = carrier.poll_delivery(now)? {
+                self.deliver(direction, &packet)?;
+            }
             tokio::select! {
-                expired = timer.sleep_until(carrier.network.next_event()) => expired?,
+                expired = timer.sleep_until(carrier.next_event()) => expired?,
                 length = self.left.recv(&mut from_left) => {
-                    carrier.enter(Direction::ToServer, received(&from_left, length?))?;
+                    enter(carrier, Direction::ToServer, received(&from_left, length?))?;
                 }
                 length = self.right.recv(&mut from_right) => {
-                    carrier.enter(Direction::ToClient, received(&from_right, length?))?;
+                    enter(carrier, Direction::ToClient, received(&from_right, length?))?;
                 }
             }
         }
     }
-}
 
-struct Carrier<'a> {
-    devices: &'a Devices,
-    network: &'a mut Network,
-    recorder: &'a mut Option<Recorder>,
-}
-
-impl Carrier<'_> {
-    /// Moves a packet from a device into the network.
-    fn enter(&mut self, direction: Direction, packet: Option<Packet>) -> io::Result<()> {
-        let Some(packet) = packet.filter(|packet| is_routed(packet.address(End::Destination).ip()))
-        else {
-            return Ok(());
+    fn deliver(&self, direction: Direction, packet: &Packet) -> io::Result<()> {
+        let device = match direction {
+            Direction::ToServer => &self.right,
+            Direction::ToClient => &self.left,
         };
-        let now = Instant::now();
-        let seen_at = match direction {
-            Direction::ToServer => Side::Left,
-            Direction::ToClient => Side::Right,
-        };
-        self.rebind(now)?;
-        let Some(recorder) = self.recorder else {
-            // Losses are the recorder's business.
-            let _ = self.network.enter(now, direction, packet);
-            return Ok(());
-        };
-        recorder.packet(now, seen_at, &packet)?;
-        match self.network.enter(now, direction, packet.clone()) {
-            Ok(()) => Ok(()),
-            Err(loss) => recorder.outcome(now, direction, &packet, Outcome::Lost(loss)),
+        match device.try_send(packet.bytes()) {
+            // A receiver that takes no more loses it, as on any wire.
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
+            sent => sent.map(drop),
         }
     }
+}
 
-    /// Moves what has arrived by now from the network into the devices.
-    fn deliver(&mut self) -> io::Result<()> {
-        let now = Instant::now();
-        self.rebind(now)?;
-        while let Some(Arrival { direction, packet, outcome }) = self.network.poll_arrival(now) {
-            let (seen_at, device) = match direction {
-                Direction::ToServer => (Side::Right, &self.devices.right),
-                Direction::ToClient => (Side::Left, &self.devices.left),
-            };
-            if let Some(recorder) = self.recorder {
-                recorder.outcome(now, direction, &packet, outcome)?;
-            }
-            if let Outcome::Lost(_) = outcome {
-                continue;
-            }
-            if let Some(recorder) = self.recorder {
-                recorder.packet(now, seen_at, &packet)?;
-            }
-            match device.try_send(packet.bytes()) {
-                // A receiver that takes no more loses it, as on any wire.
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                sent => drop(sent?),
-            }
-        }
-        Ok(())
-    }
-
-    fn rebind(&mut self, now: Instant) -> io::Result<()> {
-        let flows = self.network.poll_rebind(now);
-        if let (Some(flows), Some(recorder)) = (flows, &mut self.recorder) {
-            recorder.rebind(now, flows)?;
-        }
-        Ok(())
+/// Moves a packet from a device into the network, if it is for the other side.
+fn enter(carrier: &mut Carrier, direction: Direction, packet: Option<Packet>) -> io::Result<()> {
+    match packet.filter(|packet| is_routed(packet.address(End::Destination).ip())) {
+        Some(packet) => carrier.enter(Instant::now(), direction, packet),
+        None => Ok(()),
     }
 }
 

@@ -9,8 +9,11 @@
 //!   them knows a clock or a device.
 //! * [`scenario`] reads the simulator's way to name a network.
 //! * [`record`] writes captures and a log.
+//! * [`carrier`] is both together.
 //! * [`namespace`], [`carry`], [`timer`] and [`run`] bring the model to life.
+//! * [`proxy`] does so over UDP sockets ([`port`]), for those who may not make namespaces.
 
+mod carrier;
 mod carry;
 mod impair;
 mod link;
@@ -18,6 +21,8 @@ pub(crate) mod namespace;
 mod nat;
 mod network;
 mod packet;
+mod port;
+mod proxy;
 mod record;
 pub(crate) mod run;
 pub(crate) mod scenario;
@@ -25,15 +30,18 @@ mod timer;
 
 use std::fmt;
 use std::io::Write;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Instant;
 
 use clap::Args;
 
 use crate::failure::Failure;
 use crate::interrupts::Interrupts;
 use namespace::Rooms;
+use proxy::Proxy;
 use record::Counts;
 use run::{Plan, Relay, Stage};
 use scenario::Scenario;
@@ -51,7 +59,11 @@ client's namespace. Needs root. Scenarios are those of the QUIC network simulato
   interop relay drop-rate --delay=15ms --bandwidth=10Mbps --queue=25 \\
       --rate_to_client=30 --rate_to_server=30 --burst_to_client=3 --burst_to_server=3
 
-The default is simple-p2p with a delay of 15 ms, 10 Mbit/s and a queue of 25 packets.";
+The default is simple-p2p with a delay of 15 ms, 10 Mbit/s and a queue of 25 packets.
+
+Without root, datagrams of clients go through the same network to a server:
+
+  interop relay --listen 127.0.0.1:4443 --server 127.0.0.1:443 SCENARIO...";
 
 /// Connect two network namespaces by a simulated link.
 #[derive(Debug, Args)]
@@ -66,6 +78,12 @@ pub(crate) struct Options {
     /// Write captures of both ends and a log into this directory.
     #[arg(long, value_name = "DIR")]
     log_dir: Option<PathBuf>,
+    /// Make no namespaces: take datagrams of clients at this address, and need no root.
+    #[arg(long, value_name = "ADDR", requires = "server")]
+    listen: Option<SocketAddr>,
+    /// Forward the datagrams to this address.
+    #[arg(long, value_name = "ADDR", requires = "listen")]
+    server: Option<SocketAddr>,
     /// What the link is like and what it does to packets.
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     scenario: Vec<String>,
@@ -83,25 +101,51 @@ pub(crate) async fn run(options: Options) -> Result<ExitCode, Failure> {
         std::fs::create_dir_all(directory)
             .map_err(|error| Failure::with_file("make", directory, &error))?;
     }
-    let mut interrupts = Interrupts::new()?;
-    let rooms = Arc::new(Rooms::create(&options.name)?);
-    let devices = format!("q{}", std::process::id());
     let plan =
         Plan { scenario, seed: options.seed, directory: options.log_dir, server_patience: None };
-    let mut relay = Relay::start(&devices, &rooms, plan);
-    relay.reach(Stage::LinkUp).await?;
-    let [server, client] = [rooms.server.name(), rooms.client.name()];
-    say(format_args!("ready: ip netns exec {server} COMMAND, ip netns exec {client} COMMAND"));
-    tokio::select! {
-        () = interrupts.next() => {}
-        failure = relay.failure() => return Err(failure),
-    }
-    let Counts { delivered, corrupted, lost, rebinds } = relay.stop()?;
+    let counts = match (options.listen, options.server) {
+        (Some(listen), Some(server)) => between_sockets(&plan, listen, server).await?,
+        _ => between_namespaces(plan, &options.name).await?,
+    };
+    let Counts { delivered, corrupted, lost, rebinds } = counts;
     say(format_args!(
         "{} packets delivered, {corrupted} of them corrupted; {lost} lost; {rebinds} rebinds",
         delivered + corrupted
     ));
     Ok(ExitCode::SUCCESS)
+}
+
+/// Connects two namespaces until it is interrupted.
+async fn between_namespaces(plan: Plan, name: &str) -> Result<Counts, Failure> {
+    let mut interrupts = Interrupts::new()?;
+    let rooms = Arc::new(Rooms::create(name)?);
+    let mut relay = Relay::start(&format!("q{}", std::process::id()), &rooms, plan);
+    relay.reach(Stage::LinkUp).await?;
+    let [server, client] = [rooms.server.name(), rooms.client.name()];
+    say(format_args!("ready: ip netns exec {server} COMMAND, ip netns exec {client} COMMAND"));
+    tokio::select! {
+        () = interrupts.next() => relay.stop(),
+        failure = relay.failure() => Err(failure),
+    }
+}
+
+/// Forwards datagrams until it is interrupted.
+async fn between_sockets(
+    plan: &Plan,
+    listen: SocketAddr,
+    server: SocketAddr,
+) -> Result<Counts, Failure> {
+    let mut interrupts = Interrupts::new()?;
+    let failed = |error| Failure::new(format!("the relay cannot go on: {error}"));
+    let mut proxy = Proxy::bind(listen, server)?;
+    let address = proxy.address().map_err(failed)?;
+    say(format_args!("ready: clients of {server} connect to {address}"));
+    let mut carrier = plan.carrier(Instant::now())?;
+    tokio::select! {
+        () = interrupts.next() => {}
+        carried = proxy.carry(&mut carrier) => carried.map_err(failed)?,
+    }
+    carrier.finish(Instant::now()).map_err(failed)
 }
 
 /// One line on standard output. Nobody has to read it.

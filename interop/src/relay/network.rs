@@ -154,7 +154,7 @@ fn rng(seed: u64) -> Rng {
 #[cfg(test)]
 mod tests {
     use super::super::packet::End;
-    use super::super::packet::tests::{datagram, ecn};
+    use super::super::packet::tests::datagram;
     use super::*;
 
     const LINK: &str = "--delay=15ms --bandwidth=10Mbps --queue=25";
@@ -190,7 +190,7 @@ mod tests {
         let [first, second] = run(&mut network).try_into().unwrap();
         assert_eq!((first.direction, first.packet), (Direction::ToClient, back));
         assert_eq!((second.direction, second.outcome), (Direction::ToServer, Outcome::Delivered));
-        assert_eq!(ecn(&second.packet), 0b10);
+        assert_eq!(second.packet.ecn(), 0b10);
         assert_eq!(second.packet, there);
     }
 

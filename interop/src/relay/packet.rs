@@ -112,6 +112,12 @@ impl Packet {
         }
     }
 
+    /// The two ECN bits of the IP header.
+    pub(crate) fn ecn(&self) -> u8 {
+        let traffic_class = if self.is_ipv4() { self.word(0) } else { self.word(0) >> 4 };
+        (traffic_class & 0b11) as u8
+    }
+
     /// Puts another byte into the payload of a UDP datagram; nothing happens beyond its end.
     pub(crate) fn set_udp_payload_byte(&mut self, offset: usize, value: u8) {
         let Transport::Udp { at } = self.transport else { return };
@@ -317,12 +323,6 @@ pub(crate) mod tests {
         Packet::udp(client, server, 0b01, payload).unwrap()
     }
 
-    /// The two ECN bits of the IP header.
-    pub(crate) fn ecn(packet: &Packet) -> u16 {
-        let word = packet.word(0);
-        0b11 & if packet.is_ipv4() { word } else { word >> 4 }
-    }
-
     pub(crate) fn assert_checksums_are_right(packet: &Packet) {
         assert_eq!(packet.transport_checksum(), 0, "transport");
         if packet.is_ipv4() {
@@ -340,8 +340,8 @@ pub(crate) mod tests {
             assert_eq!(parsed.address(End::Source).port(), 4000);
             assert_eq!(parsed.address(End::Destination).port(), 443);
         }
-        assert_eq!(ecn(&datagram(b"")), 0b10);
-        assert_eq!(ecn(&datagram6(b"")), 0b01);
+        assert_eq!(datagram(b"").ecn(), 0b10);
+        assert_eq!(datagram6(b"").ecn(), 0b01);
     }
 
     #[test]
@@ -383,7 +383,7 @@ pub(crate) mod tests {
         packet.set_address(End::Destination, "193.167.100.3:444".parse().unwrap());
         assert_eq!(packet.address(End::Source), "193.167.0.17:60001".parse().unwrap());
         assert_eq!(packet.address(End::Destination), "193.167.100.3:444".parse().unwrap());
-        assert_eq!(ecn(&packet), 0b10);
+        assert_eq!(packet.ecn(), 0b10);
         assert_checksums_are_right(&packet);
     }
 }
