@@ -12,8 +12,8 @@ use super::contract::{Contract, Request};
 use super::fetch::Fetcher;
 use super::{close, probe, say, settings};
 use crate::failure::Failure;
+use crate::interrupts::Interrupts;
 use crate::net;
-use crate::serve::Signals;
 
 /// Connections at a time, where each file has its own: as many first flights as the shortest queue
 /// of the runner's networks takes.
@@ -21,10 +21,10 @@ const CONNECTIONS: usize = 10;
 
 /// Does what the test case asks for, unless a signal asks for the end.
 pub(super) async fn run(contract: &Contract) -> Result<(), Failure> {
-    let mut signals = Signals::new()?;
+    let mut interrupts = Interrupts::new()?;
     tokio::select! {
         result = carry_out(contract) => result,
-        () = signals.next() => Err(Failure::new("ended by a signal")),
+        () = interrupts.next() => Err(Failure::new("ended by a signal")),
     }
 }
 

@@ -12,18 +12,19 @@ use tokio::task::JoinSet;
 use super::contract::Contract;
 use super::{close, hq, say, settings};
 use crate::failure::Failure;
+use crate::interrupts::Interrupts;
 use crate::net;
-use crate::serve::{Echo, Signals, Site};
+use crate::serve::{Echo, Site};
 
 /// Serves until a signal asks for the end.
 pub(super) async fn run(contract: &Contract) -> Result<(), Failure> {
-    let mut signals = Signals::new()?;
+    let mut interrupts = Interrupts::new()?;
     let site = Arc::new(Site::new(&contract.www, Echo::Off)?);
     let endpoint = bind(settings::server(contract)?, contract.port)?;
     say(format_args!("listening on {}", endpoint.local_addr()));
     tokio::select! {
         () = serve(&endpoint, site) => {}
-        () = signals.next() => {}
+        () = interrupts.next() => {}
     }
     close(&endpoint).await;
     Ok(())
