@@ -73,15 +73,19 @@ impl Identity {
 
     /// A configuration of HTTP/3 servers, which logs its secrets if `SSLKEYLOGFILE` says where.
     pub(crate) fn server_config(&self) -> Result<ServerConfig, Failure> {
-        let tls = self.tls_config(&[ALPN])?;
+        let tls = self.tls_config(ring::default_provider(), &[ALPN])?;
         ServerConfig::new(Arc::new(tls), Arc::default()).map_err(|error| bad_identity(&error))
     }
 
-    /// The TLS part of a server's configuration, for any application protocols. Logs its secrets if
-    /// `SSLKEYLOGFILE` says where.
-    pub(crate) fn tls_config(&self, alpn: &[&[u8]]) -> Result<rustls::ServerConfig, Failure> {
+    /// The TLS part of a server's configuration, for any cipher suites and application protocols.
+    /// Logs its secrets if `SSLKEYLOGFILE` says where.
+    pub(crate) fn tls_config(
+        &self,
+        provider: CryptoProvider,
+        alpn: &[&[u8]],
+    ) -> Result<rustls::ServerConfig, Failure> {
         let (chain, key) = (self.chain.clone(), self.key.clone_key());
-        let mut tls = quic_core::crypto::server_config(chain, key, alpn)
+        let mut tls = quic_core::crypto::server_config_with(provider, chain, key, alpn)
             .map_err(|error| bad_identity(&error))?;
         tls.key_log = Arc::new(KeyLogFile::new());
         Ok(tls)
@@ -111,16 +115,20 @@ impl Trust {
 
     /// A configuration of HTTP/3 clients, which logs its secrets if `SSLKEYLOGFILE` says where.
     pub(crate) fn client_config(self) -> Result<ClientConfig, Failure> {
-        let tls = self.tls_config(&[ALPN])?;
+        let tls = self.tls_config(ring::default_provider(), &[ALPN])?;
         ClientConfig::new(Arc::new(tls), Arc::default()).map_err(|error| bad_trust(&error))
     }
 
-    /// The TLS part of a client's configuration, for any application protocols. Logs its secrets if
-    /// `SSLKEYLOGFILE` says where.
-    pub(crate) fn tls_config(&self, alpn: &[&[u8]]) -> Result<rustls::ClientConfig, Failure> {
+    /// The TLS part of a client's configuration, for any cipher suites and application protocols.
+    /// Logs its secrets if `SSLKEYLOGFILE` says where.
+    pub(crate) fn tls_config(
+        &self,
+        provider: CryptoProvider,
+        alpn: &[&[u8]],
+    ) -> Result<rustls::ClientConfig, Failure> {
         let roots = self.roots()?;
-        let mut tls =
-            quic_core::crypto::client_config(roots, alpn).map_err(|error| bad_trust(&error))?;
+        let mut tls = quic_core::crypto::client_config_with(provider, roots, alpn)
+            .map_err(|error| bad_trust(&error))?;
         tls.key_log = Arc::new(KeyLogFile::new());
         if let Self::Anyone = self {
             let provider = Arc::clone(tls.crypto_provider());

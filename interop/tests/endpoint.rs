@@ -244,6 +244,33 @@ fn each_file_has_a_connection_of_its_own_where_that_is_the_case() {
 }
 
 #[test]
+fn cases_of_the_handshake_fetch_their_files() {
+    for (case, connections, traces) in [
+        ("retry", 1, &[r#""packet_type":"retry""#][..]),
+        ("chacha20", 1, &[]),
+        ("resumption", 2, &[]),
+        ("v2", 1, &["6b3343cf"]),
+    ] {
+        let stage = Stage::new();
+        for file in ["a", "b", "c"] {
+            stage.file(file, &bytes(10_000));
+        }
+        let server = Server::start(&stage, case);
+        let output = stage.client(case, &server, &["a", "b", "c"]);
+        assert!(output.status.success(), "{case}: {}", text(&output));
+        assert_eq!(stage.downloads(), ["a", "b", "c"], "{case}");
+        assert_eq!(server.terminate().lines().count(), connections, "{case}");
+        let qlogs = stage.path("client qlog");
+        let logs = names(&qlogs);
+        assert_eq!(logs.len(), connections, "{case}");
+        let qlog = std::fs::read_to_string(qlogs.join(&logs[0])).unwrap();
+        for trace in traces {
+            assert!(qlog.contains(trace), "{case}: no {trace} in {qlog}");
+        }
+    }
+}
+
+#[test]
 fn a_file_that_is_missing_fails_the_client_and_no_other_file() {
     let stage = Stage::new();
     stage.file("there", b"content");

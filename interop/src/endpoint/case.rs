@@ -11,17 +11,24 @@ pub(super) enum Case {
     Multiconnect,
     /// HTTP/3 in place of HTTP/0.9.
     Http3,
-    /// The server has the client prove its address.
+    /// Only the cipher suite with ChaCha20.
+    ChaCha20,
+    /// The server asks all clients to prove their address with a Retry packet.
     Retry,
+    /// A second connection resumes the session of the first.
+    Resumption,
+    /// The client begins with version 1, the server moves it to version 2.
+    Version2,
     /// A version that nobody has, to see which ones the server names.
     VersionNegotiation,
 }
 
 /// The names under which the runner asks for the cases, and the names of the cases that it runs
 /// under those: they differ in the network, which is not our business.
-const NAMES: [(&str, Case); 20] = [
+const NAMES: [(&str, Case); 23] = [
     ("amplificationlimit", Case::Transfer),
     ("blackhole", Case::Transfer),
+    ("chacha20", Case::ChaCha20),
     ("crosstraffic", Case::Transfer),
     ("ecn", Case::Transfer),
     ("goodput", Case::Transfer),
@@ -35,10 +42,12 @@ const NAMES: [(&str, Case); 20] = [
     ("multiplexing", Case::Transfer),
     ("rebind-addr", Case::Transfer),
     ("rebind-port", Case::Transfer),
+    ("resumption", Case::Resumption),
     ("retry", Case::Retry),
     ("transfer", Case::Transfer),
     ("transfercorruption", Case::Transfer),
     ("transferloss", Case::Transfer),
+    ("v2", Case::Version2),
     ("versionnegotiation", Case::VersionNegotiation),
 ];
 
@@ -52,9 +61,13 @@ impl Case {
     pub(super) fn protocol(self) -> Protocol {
         match self {
             Self::Http3 => Protocol::H3,
-            Self::Transfer | Self::Multiconnect | Self::Retry | Self::VersionNegotiation => {
-                Protocol::Hq
-            }
+            Self::Transfer
+            | Self::Multiconnect
+            | Self::ChaCha20
+            | Self::Retry
+            | Self::Resumption
+            | Self::Version2
+            | Self::VersionNegotiation => Protocol::Hq,
         }
     }
 }

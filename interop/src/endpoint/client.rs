@@ -2,9 +2,9 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use quic_tokio::{Connection, Endpoint};
+use quic_tokio::{ClientConfig, Connection, Endpoint};
 use tokio::task::JoinSet;
 
 use super::case::Case;
@@ -19,6 +19,11 @@ use crate::net;
 /// of the runner's networks takes.
 const CONNECTIONS: usize = 10;
 
+/// How long a session ticket may take.
+const TICKET: Duration = Duration::from_secs(10);
+/// How often it is looked for.
+const TICKET_INTERVAL: Duration = Duration::from_millis(10);
+
 /// Does what the test case asks for, unless a signal asks for the end.
 pub(super) async fn run(contract: &Contract) -> Result<(), Failure> {
     let mut interrupts = Interrupts::new()?;
@@ -32,7 +37,10 @@ async fn carry_out(contract: &Contract) -> Result<(), Failure> {
     let client = Arc::new(Client::new(contract).await?);
     let requests = contract.requests.clone();
     let result = match contract.case {
-        Case::Transfer | Case::Retry | Case::Http3 => client.one_connection(requests).await,
+        Case::Transfer | Case::Http3 | Case::ChaCha20 | Case::Retry | Case::Version2 => {
+            client.one_connection(requests).await
+        }
+        Case::Resumption => client.a_session(requests).await,
         Case::Multiconnect => client.a_connection_each(requests).await,
         Case::VersionNegotiation => probe::run(client.server).await,
     };
@@ -42,6 +50,7 @@ async fn carry_out(contract: &Contract) -> Result<(), Failure> {
 
 struct Client {
     endpoint: Endpoint,
+    config: Arc<ClientConfig>,
     server: SocketAddr,
     name: String,
     downloads: Arc<std::path::PathBuf>,
@@ -49,18 +58,18 @@ struct Client {
 
 impl Client {
     async fn new(contract: &Contract) -> Result<Self, Failure> {
-        let config = settings::client(contract)?;
+        let config = Arc::new(settings::client(contract)?);
         let server = resolve(contract).await?;
         let any: IpAddr = match server {
             SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
             SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
         };
         let endpoint = net::builder()?
-            .client_config(config)
+            .client_config(Arc::clone(&config))
             .bind(SocketAddr::new(any, 0))
             .map_err(|error| Failure::new(format!("cannot make a UDP socket: {error}")))?;
         let name = host(contract).to_owned();
-        Ok(Self { endpoint, server, name, downloads: contract.downloads.clone().into() })
+        Ok(Self { endpoint, config, server, name, downloads: contract.downloads.clone().into() })
     }
 
     async fn connect(&self) -> Result<Connection, Failure> {
@@ -80,6 +89,30 @@ impl Client {
 
     async fn one_connection(&self, requests: Vec<Request>) -> Result<(), Failure> {
         self.fetch(requests).await
+    }
+
+    /// Fetches the first file over one connection, and the others over a second one, which resumes
+    /// the session of the first.
+    async fn a_session(&self, mut requests: Vec<Request>) -> Result<(), Failure> {
+        let others = requests.split_off(1);
+        let connection = self.connect().await?;
+        let fetcher = Fetcher::new(connection, Arc::clone(&self.downloads));
+        fetcher.all(requests).await?;
+        self.ticket().await?;
+        drop(fetcher);
+        self.fetch(others).await
+    }
+
+    /// Waits until the session can be resumed.
+    async fn ticket(&self) -> Result<(), Failure> {
+        let tickets = || self.config.sessions().map_or(0, |sessions| sessions.tickets(&self.name));
+        let arrives = async {
+            while tickets() == 0 {
+                tokio::time::sleep(TICKET_INTERVAL).await;
+            }
+        };
+        let given_up = |_| Failure::new("the server sends no session ticket");
+        tokio::time::timeout(TICKET, arrives).await.map_err(given_up)
     }
 
     /// Fetches each file over a connection of its own, several at a time.

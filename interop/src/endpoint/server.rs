@@ -6,7 +6,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
 use h3_lite::server::{Config, serve_connection, service_fn};
-use quic_tokio::{Connection, Endpoint, Incoming, ServerConfig};
+use quic_tokio::{Connection, Endpoint, Incoming};
 use tokio::task::JoinSet;
 
 use super::contract::Contract;
@@ -20,7 +20,7 @@ use crate::serve::{Echo, Site};
 pub(super) async fn run(contract: &Contract) -> Result<(), Failure> {
     let mut interrupts = Interrupts::new()?;
     let site = Arc::new(Site::new(&contract.www, Echo::Off)?);
-    let endpoint = bind(settings::server(contract)?, contract.port)?;
+    let endpoint = bind(contract)?;
     say(format_args!("listening on {}", endpoint.local_addr()));
     tokio::select! {
         () = serve(&endpoint, site) => {}
@@ -31,8 +31,11 @@ pub(super) async fn run(contract: &Contract) -> Result<(), Failure> {
 }
 
 /// Listens to both families of addresses, or to IPv4 where there is no IPv6.
-fn bind(config: ServerConfig, port: u16) -> Result<Endpoint, Failure> {
-    let builder = net::builder()?.server_config(config);
+fn bind(contract: &Contract) -> Result<Endpoint, Failure> {
+    let port = contract.port;
+    let builder = net::builder()?
+        .server_config(settings::server(contract)?)
+        .endpoint_config(settings::endpoint(contract.case)?);
     let bind = |address: SocketAddr| builder.clone().bind(address);
     let bound = match bind((Ipv6Addr::UNSPECIFIED, port).into()) {
         Err(error) if error.kind() != io::ErrorKind::AddrInUse => {

@@ -3,8 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use quic_core::config::TransportConfigBuilder;
-use quic_tokio::{AddressValidation, ClientConfig, RetryPolicy, ServerConfig, TransportConfig};
+use quic_core::config::{AddressValidation, RetryPolicy, TransportConfigBuilder};
+use quic_core::crypto::provider_with_suites;
+use quic_core::wire::Version;
+use quic_tokio::{ClientConfig, ConfigError, EndpointConfig, ServerConfig, TransportConfig};
+use rustls::CipherSuite;
+use rustls::client::Resumption;
+use rustls::crypto::{CryptoProvider, ring};
 
 use super::case::Case;
 use super::contract::Contract;
@@ -20,37 +25,75 @@ const LONG_PATIENCE: Duration = Duration::from_secs(240);
 const STREAM_WINDOW: u64 = 64 << 10;
 /// The same for the connection.
 const CONNECTION_WINDOW: u64 = 96 << 10;
-/// Bidirectional streams that a client may have open: a client that needs more has to wait until it
-/// gets more. The runner wants no more than 1000.
+/// Bidirectional streams that a client may have open: one that needs more has to wait until it gets
+/// more. The runner wants no more than 1000.
 const STREAMS: u64 = 100;
 
-pub(super) fn client(contract: &Contract) -> Result<Arc<ClientConfig>, Failure> {
+/// How the client connects.
+pub(super) fn client(contract: &Contract) -> Result<ClientConfig, Failure> {
     let trust = Trust::from_file(&contract.certs.join("ca.pem"))?;
-    let mut tls = trust.tls_config(&alpn(contract))?;
+    let mut tls = trust.tls_config(provider(contract.case), &alpn(contract))?;
     let verifier = LongChains::new(trust.roots()?, Arc::clone(tls.crypto_provider()));
     let verifier = verifier.map_err(|error| unusable(&error))?;
     tls.dangerous().set_certificate_verifier(Arc::new(verifier));
-    let transport = patient(contract.case)
+    // Where it is not the matter of the case, each handshake is a whole one.
+    tls.resumption = Resumption::disabled();
+    let config = patient(contract.case)
         .initial_stream_window(STREAM_WINDOW)
         .initial_connection_window(CONNECTION_WINDOW)
-        .build();
-    let config = transport.and_then(|transport| ClientConfig::new(tls.into(), transport.into()));
-    config.map(Arc::new).map_err(|error| unusable(&error))
+        .build()
+        .and_then(|transport| ClientConfig::new(tls.into(), transport.into()))
+        .and_then(|config| for_case(config, contract.case));
+    config.map_err(|error| unusable(&error))
 }
 
+fn for_case(config: ClientConfig, case: Case) -> Result<ClientConfig, ConfigError> {
+    match case {
+        Case::Resumption => Ok(config.with_sessions(Arc::default())),
+        Case::Version2 => config.with_versions(Version::V1, &[Version::V2, Version::V1]),
+        Case::Transfer
+        | Case::Multiconnect
+        | Case::Http3
+        | Case::ChaCha20
+        | Case::Retry
+        | Case::VersionNegotiation => Ok(config),
+    }
+}
+
+/// How the server accepts clients.
 pub(super) fn server(contract: &Contract) -> Result<ServerConfig, Failure> {
     let certs = &contract.certs;
     let identity = Identity::from_files(&certs.join("cert.pem"), &certs.join("priv.key"))?;
-    let tls = identity.tls_config(&alpn(contract))?;
-    let transport = patient(contract.case).max_bidi_streams(STREAMS).build();
-    let config = transport.and_then(|transport| ServerConfig::new(tls.into(), transport.into()));
-    let config = config.map_err(|error| unusable(&error))?;
-    Ok(match contract.case {
-        Case::Retry => {
-            config.with_address_validation(AddressValidation::new().retry(RetryPolicy::Always))
+    let tls = identity.tls_config(provider(contract.case), &alpn(contract))?;
+    let retry = match contract.case {
+        Case::Retry => RetryPolicy::Always,
+        _ => RetryPolicy::Never,
+    };
+    let config = patient(contract.case)
+        .max_bidi_streams(STREAMS)
+        .build()
+        .and_then(|transport| ServerConfig::new(tls.into(), transport.into()))
+        .map(|config| config.with_address_validation(AddressValidation::new().retry(retry)));
+    config.map_err(|error| unusable(&error))
+}
+
+/// What is for all connections of the server.
+pub(super) fn endpoint(case: Case) -> Result<EndpointConfig, Failure> {
+    let config = match case {
+        Case::Version2 => {
+            EndpointConfig::builder().supported_versions([Version::V2, Version::V1]).build()
         }
-        Case::Transfer | Case::Multiconnect | Case::Http3 | Case::VersionNegotiation => config,
-    })
+        _ => EndpointConfig::builder().build(),
+    };
+    config.map_err(|error| unusable(&error))
+}
+
+fn provider(case: Case) -> CryptoProvider {
+    match case {
+        Case::ChaCha20 => provider_with_suites(&[CipherSuite::TLS13_CHACHA20_POLY1305_SHA256])
+            .expect("it is one of the suites that there are"),
+        _ => ring::default_provider(),
+    }
 }
 
 fn alpn(contract: &Contract) -> Vec<&'static [u8]> {
@@ -60,7 +103,7 @@ fn alpn(contract: &Contract) -> Vec<&'static [u8]> {
 fn patient(case: Case) -> TransportConfigBuilder {
     let patience = match case {
         Case::Multiconnect => LONG_PATIENCE,
-        Case::Transfer | Case::Http3 | Case::Retry | Case::VersionNegotiation => PATIENCE,
+        _ => PATIENCE,
     };
     TransportConfig::builder().handshake_timeout(patience).max_idle_timeout(Some(patience))
 }
