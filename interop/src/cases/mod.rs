@@ -10,7 +10,6 @@
 //! The left capture is made next to the client, the right one next to the server: a packet is in
 //! one of them before and in the other after what the link did to it. [`Case::check`] judges by
 //! nothing else, so it can be repeated at any time, for any pair of programs.
-#![allow(dead_code, reason = "some of the table is for whoever runs the cases")]
 
 mod checks;
 mod command;
