@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use bytes::Bytes;
 use quic_core::connection::EarlyData;
+use quic_core::crypto::KeyUpdateRefused;
 use quic_core::error::ConnectionError;
 use quic_core::observe::Stats;
 use quic_core::shared::{ConnectionCell, OpenRefused, StreamCells};
@@ -48,6 +49,7 @@ pub(crate) struct Early {
 #[derive(Debug, Default)]
 struct StatsDesk {
     asked: Vec<oneshot::Sender<Stats>>,
+    key_updates: Vec<oneshot::Sender<Result<(), KeyUpdateRefused>>>,
     last: Option<Stats>,
 }
 
@@ -68,11 +70,24 @@ impl ConnectionShared {
         reply_all(asked, stats);
     }
 
+    /// Does what those have asked for who want new keys.
+    pub(crate) fn answer_key_updates(
+        &self,
+        mut update: impl FnMut() -> Result<(), KeyUpdateRefused>,
+    ) {
+        for reply in std::mem::take(&mut lock(&self.stats).key_updates) {
+            // Who has asked may have gone.
+            let _ = reply.send(update());
+        }
+    }
+
     /// Keeps the last statistics for those who ask later. The first ones to be kept count.
     pub(crate) fn close_stats(&self, stats: Stats) {
         let (asked, last) = {
             let mut desk = lock(&self.stats);
             let last = desk.last.get_or_insert(stats).clone();
+            // Those who wait for new keys find nobody there any more.
+            desk.key_updates.clear();
             (std::mem::take(&mut desk.asked), last)
         };
         reply_all(asked, || last.clone());
@@ -236,6 +251,31 @@ impl Connection {
         }
         self.inner.cell.nudge();
         answer.await.unwrap_or_default()
+    }
+
+    /// Starts a key update (RFC 9001, section 6): what is sent from now on is protected with new
+    /// keys, and the peer follows. [`Stats::key_updates`] counts those of both sides.
+    ///
+    /// # Errors
+    ///
+    /// If it is too early: the handshake is not confirmed, the peer has not acknowledged anything
+    /// under the present keys, or the last update is less than three probe timeouts ago; trying again
+    /// a little later does no harm. If the connection is over.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe; the update may or may not have been started.
+    pub async fn update_keys(&self) -> Result<(), KeyUpdateRefused> {
+        let (reply, answer) = oneshot::channel();
+        {
+            let mut desk = lock(&self.inner.stats);
+            if desk.last.is_some() {
+                return Err(KeyUpdateRefused::ConnectionClosed);
+            }
+            desk.key_updates.push(reply);
+        }
+        self.inner.cell.nudge();
+        answer.await.unwrap_or(Err(KeyUpdateRefused::ConnectionClosed))
     }
 
     /// The application protocol that the handshake agreed on (ALPN).

@@ -52,15 +52,15 @@ pub use send_stream::SendStream;
 pub use stats::EndpointStats;
 
 pub use quic_core::config::{
-    AddressValidation, ClientConfig, ConfigError, EndpointConfig, MemoryTokenStore, RetryPolicy,
-    ServerConfig, TokenScope, TokenStore, TransportConfig,
+    AddressValidation, ClientConfig, ConfigError, EndpointConfig, KeyUse, MemoryTokenStore,
+    RetryPolicy, ServerConfig, SpinBit, TokenScope, TokenStore, TransportConfig,
 };
 pub use quic_core::connection::EarlyData;
-pub use quic_core::crypto::SessionMemory;
-pub use quic_core::crypto::TokenKey;
+pub use quic_core::crypto::{KeyUpdateRefused, SessionMemory, TokenKey};
 pub use quic_core::endpoint::{AcceptError, ConnectError as BeginError};
 pub use quic_core::error::ConnectionError;
 pub use quic_core::observe::Stats;
 pub use quic_core::path::AddressProof;
 pub use quic_core::stream::Priority;
+pub use quic_core::wire::Version;
 pub use quic_core::wire::{Dir, Side, StreamId, VarInt};

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use quic_core::observe::{Event, Observer};
 use quic_tokio::{
-    ConnectError, ConnectionError, Delivery, Endpoint, OpenError, ReadError, TransportConfig,
-    WriteError,
+    ConnectError, ConnectionError, Delivery, Endpoint, KeyUpdateRefused, OpenError, ReadError,
+    TransportConfig, WriteError,
 };
 use support::{ALPN, Identity, LOCALHOST, Net, code, noise, within_limits};
 
@@ -401,6 +401,38 @@ async fn without_segmentation_offload_each_datagram_is_a_call() {
         assert_eq!(server.accept_uni().await.unwrap().read_to_end(1 << 20).await.unwrap(), data);
         let stats = net.client.stats();
         assert_eq!(stats.send_calls, stats.datagrams_sent);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn keys_are_updated_when_the_application_asks_for_it() {
+    within_limits(async {
+        let net = Net::new();
+        let (client, server) = net.connect().await;
+        let echo = tokio::spawn(async move {
+            let (mut send, mut recv) = server.accept_bi().await.unwrap();
+            let data = recv.read_to_end(1 << 20).await.unwrap();
+            send.write_all(&data).await.unwrap();
+            send.finish().unwrap();
+            send.delivered().await;
+            server
+        });
+        let (mut send, mut recv) = client.open_bi().await.unwrap();
+        send.write_all(&noise(10_000)).await.unwrap();
+        while let Err(refused) = client.update_keys().await {
+            assert_ne!(refused, KeyUpdateRefused::ConnectionClosed);
+            tokio::task::yield_now().await;
+        }
+        send.write_all(&noise(10_000)).await.unwrap();
+        send.finish().unwrap();
+        assert_eq!(recv.read_to_end(1 << 20).await.unwrap().len(), 20_000);
+        let server = echo.await.unwrap();
+        assert_eq!(client.stats().await.key_updates, 1);
+        assert_eq!(server.stats().await.key_updates, 1);
+        client.close(code(0), b"");
+        client.closed().await;
+        assert_eq!(client.update_keys().await, Err(KeyUpdateRefused::ConnectionClosed));
     })
     .await;
 }

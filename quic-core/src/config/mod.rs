@@ -19,6 +19,6 @@ pub use endpoint::{EndpointConfig, EndpointConfigBuilder};
 pub use error::ConfigError;
 pub use server::ServerConfig;
 pub use tokens::{MAX_TOKEN_LEN, MemoryTokenStore, TokenScope, TokenStore};
-pub use transport::{TransportConfig, TransportConfigBuilder};
+pub use transport::{KeyUse, SpinBit, TransportConfig, TransportConfigBuilder};
 pub use validation::{AddressValidation, RetryPolicy};
 pub use versions::ClientVersions;

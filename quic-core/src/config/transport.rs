@@ -43,9 +43,40 @@ pub struct TransportConfig {
     keep_alive_interval: Option<Duration>,
     max_ack_delay: Duration,
     active_connection_id_limit: u64,
+    grease_quic_bit: bool,
+    spin_bit: SpinBit,
+    key_update_after: KeyUse,
     streams: StreamConfig,
     recovery: RecoveryConfig,
     observers: ObserverFactories,
+}
+
+/// What the latency spin bit is (RFC 9000, section 17.4). It never tells observers anything here.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SpinBit {
+    /// Always zero.
+    #[default]
+    Zero,
+    /// Another random value in each packet, so that nobody comes to rely on it.
+    Random,
+}
+
+/// After how much use 1-RTT keys are updated, beside the limits of the cipher suite; see
+/// [`TransportConfigBuilder::key_update_after`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct KeyUse {
+    /// Packets sent with one key; `None` for no matter how many.
+    pub packets: Option<u64>,
+    /// Bytes of packets sent with one key; `None` for no matter how many.
+    pub bytes: Option<u64>,
+}
+
+impl KeyUse {
+    /// True if so much use is as much as this or more.
+    pub(crate) fn is_reached(&self, packets: u64, bytes: u64) -> bool {
+        self.packets.is_some_and(|most| packets >= most)
+            || self.bytes.is_some_and(|most| bytes >= most)
+    }
 }
 
 impl Default for TransportConfig {
@@ -56,6 +87,9 @@ impl Default for TransportConfig {
             keep_alive_interval: None,
             max_ack_delay: Duration::from_millis(25),
             active_connection_id_limit: 4,
+            grease_quic_bit: true,
+            spin_bit: SpinBit::default(),
+            key_update_after: KeyUse::default(),
             streams: StreamConfig::default(),
             recovery: RecoveryConfig::default(),
             observers: ObserverFactories::default(),
@@ -96,6 +130,21 @@ impl TransportConfig {
         self.active_connection_id_limit
     }
 
+    /// Whether the fixed bit of packets may be anything, both ways where the peer agrees (RFC 9287).
+    pub fn grease_quic_bit(&self) -> bool {
+        self.grease_quic_bit
+    }
+
+    /// What the latency spin bit of 1-RTT packets is.
+    pub fn spin_bit(&self) -> SpinBit {
+        self.spin_bit
+    }
+
+    /// After how much use 1-RTT keys are updated.
+    pub fn key_update_after(&self) -> KeyUse {
+        self.key_update_after
+    }
+
     /// Windows and memory of streams.
     pub fn streams(&self) -> &StreamConfig {
         &self.streams
@@ -133,6 +182,7 @@ impl TransportConfig {
             initial_max_streams_uni: streams.initial_max_streams_uni,
             max_ack_delay_ms: whole_millis(self.max_ack_delay),
             active_connection_id_limit: self.active_connection_id_limit,
+            grease_quic_bit: self.grease_quic_bit,
             // A peer that moves is not followed: it had better know.
             disable_active_migration: true,
             ..TransportParameters::default()

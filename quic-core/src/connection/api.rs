@@ -38,6 +38,8 @@ pub struct HandshakeData {
     pub alpn: Option<Vec<u8>>,
     /// The server name that the client asked for.
     pub server_name: Option<String>,
+    /// What protects packets.
+    pub cipher_suite: Option<rustls::CipherSuite>,
     /// The session of an earlier connection was resumed.
     pub resumed: bool,
 }
@@ -134,6 +136,7 @@ impl Connection {
         HandshakeData {
             alpn: self.session.alpn().map(<[u8]>::to_vec),
             server_name: self.session.server_name(),
+            cipher_suite: self.session.cipher_suite(),
             resumed: self.session.was_resumed(),
         }
     }

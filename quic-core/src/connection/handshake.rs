@@ -62,6 +62,13 @@ impl Handshake {
             .map_or(DEFAULT_MAX_ACK_DELAY, |params| Duration::from_millis(params.max_ack_delay_ms))
     }
 
+    /// True once the peer has said that the fixed bit of what it receives may be anything. Never
+    /// before its parameters of this very connection have come.
+    // RFC 9287, section 3.1
+    pub(super) fn peer_greases_quic_bit(&self) -> bool {
+        self.peer_params.as_ref().is_some_and(|params| params.grease_quic_bit)
+    }
+
     pub(super) fn peer_ack_delay_shift(&self) -> u32 {
         self.peer_params
             .as_ref()

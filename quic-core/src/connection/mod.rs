@@ -8,6 +8,7 @@
 //! | `acked` | what we sent was acknowledged or lost | |
 //! | `handshake` | CRYPTO data to TLS and back, keys, transport parameters | |
 //! | `early` | data before the handshake is complete | |
+//! | `key_update` | new 1-RTT keys, by call and by use | |
 //! | `retry` | the server wants a client to prove its address | |
 //! | `tokens` | tokens for later connections, given and received | |
 //! | `versions` | which version is spoken, and how both sides come to it | |
@@ -35,6 +36,7 @@ mod frames_in;
 mod frames_out;
 mod handshake;
 mod inject;
+mod key_update;
 mod patience;
 mod recv;
 mod retry;

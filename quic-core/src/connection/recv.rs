@@ -154,9 +154,7 @@ impl Connection {
         if opened.key_update != KeyUpdateProgress::None {
             let at = now + self.probe_timeout(SpaceId::Data) * KEY_UPDATE_PTOS;
             self.keys.discard_previous_at(at);
-            let generation = opened.key_generation;
-            self.observers.stats.key_updates = generation;
-            self.observers.emit(now, || Event::KeyUpdated { generation });
+            self.note_key_generation(now);
         }
         let number = opened.packet_number;
         let state = self.space(opened.space).ok_or(Discard::KeysDiscarded)?;
@@ -179,6 +177,16 @@ impl Connection {
         Ok(())
     }
 
+    /// Reads a header, whose fixed bit may be zero if we have said so.
+    // req 9000-17.2-375, 9000-17.3.1-416
+    // RFC 9287, section 3
+    pub(super) fn decode_header<'a>(&self, packet: &'a [u8]) -> Result<Header<'a>, Discard> {
+        match self.config.grease_quic_bit() {
+            true => Header::decode_any(packet, self.local_ids.len()),
+            false => Header::decode(packet, self.local_ids.len()),
+        }
+    }
+
     /// Reads what the next packet of a datagram says without keys. Version Negotiation ends the
     /// attempt right here, Retry begins it anew and leaves nothing to open; everything else that
     /// carries no frames is dropped.
@@ -187,7 +195,7 @@ impl Connection {
         now: Instant,
         datagram: &[u8],
     ) -> Result<Option<PartialHeader>, Discard> {
-        match Header::decode(datagram, self.local_ids.len())? {
+        match self.decode_header(datagram)? {
             Header::Protected(header) => Ok(Some(header)),
             Header::VersionNegotiation(packet) => {
                 Err(self.on_version_negotiation(now, packet.scid, packet.versions))

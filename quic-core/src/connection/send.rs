@@ -6,6 +6,7 @@ use super::Connection;
 use super::recv::MIN_INITIAL_DATAGRAM;
 use super::sent_frame::SentFrames;
 use super::state::State;
+use crate::config::SpinBit;
 use crate::crypto::TAG_LEN;
 use crate::error::ConnectionError;
 use crate::observe::Event;
@@ -14,7 +15,7 @@ use crate::recovery::{PacketKind, SendBudget, SentPacket};
 use crate::space::AckToSend;
 use crate::wire::cursor::Writer;
 use crate::wire::frame::Frame;
-use crate::wire::header::{EncodedHeader, LongHeader, LongType, ShortHeader};
+use crate::wire::header::{EncodedHeader, FirstByte, LongHeader, LongType, ShortHeader};
 use crate::wire::{PacketNumber, Side, SpaceId, Truncated};
 
 /// A train is one UDP datagram for the kernel until it is cut: with an IPv4 header it has at most
@@ -67,6 +68,7 @@ impl Connection {
         max_datagrams: usize,
     ) -> Option<Transmit> {
         self.tell_stream_states(now);
+        self.update_used_keys(now);
         self.path.begin_train();
         let transmit = match self.state {
             // req 9000-10.2.2-234, 9000-10.2.2-236
@@ -326,7 +328,7 @@ impl Connection {
     }
 
     fn write_header(
-        &self,
+        &mut self,
         out: &mut [u8],
         start: usize,
         space: SpaceId,
@@ -351,9 +353,16 @@ impl Connection {
             None => {
                 let key_phase = self.keys.key_phase();
                 // req 9000-17.4-420, 9000-17.4-423
-                ShortHeader { dcid, packet_number, key_phase, spin: false }.encode(&mut writer)
+                let spin = self.config.spin_bit() == SpinBit::Random && self.rng.range(0..2) == 1;
+                ShortHeader { dcid, packet_number, key_phase, spin }.encode(&mut writer)
             }
         };
+        if self.handshake.peer_greases_quic_bit()
+            && self.config.grease_quic_bit()
+            && self.rng.range(0..2) == 1
+        {
+            FirstByte::clear_fixed_bit(&mut out[start..]);
+        }
         Draft {
             space,
             early: space == SpaceId::Data && ty.is_some(),
@@ -382,6 +391,8 @@ impl Connection {
         } else {
             self.keys.seal(draft.space, draft.number, packet, header_len)
         };
+        // Worn keys are updated on the way.
+        self.note_key_generation(now);
         if let Err(error) = sealed {
             self.close_with_error(now, error);
             return draft.start;

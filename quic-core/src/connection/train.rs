@@ -87,7 +87,7 @@ impl Connection {
             }
             // Opening spoils it.
             let token = trailing_token(datagram);
-            let header = match Header::decode(datagram, self.local_ids.len()) {
+            let header = match self.decode_header(datagram) {
                 Ok(Header::Protected(header)) if header.kind == PacketType::OneRtt => Ok(header),
                 Ok(_) => return,
                 Err(discard) => Err(OpenError::Discard(discard)),

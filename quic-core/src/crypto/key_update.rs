@@ -49,6 +49,8 @@ pub enum KeyUpdateRefused {
     NotAcknowledged,
     /// The last update is less than three probe timeouts ago.
     TooSoon,
+    /// The connection is over, or about to be.
+    ConnectionClosed,
 }
 
 impl fmt::Display for KeyUpdateRefused {
@@ -56,6 +58,7 @@ impl fmt::Display for KeyUpdateRefused {
         f.write_str(match self {
             Self::HandshakeNotConfirmed => "the handshake is not confirmed",
             Self::NotAcknowledged => "no packet under the current keys was acknowledged",
+            Self::ConnectionClosed => "the connection is closed",
             Self::TooSoon => "the last key update is less than three probe timeouts ago",
         })
     }
@@ -299,14 +302,15 @@ impl OneRttKeys {
 
     /// Seals a packet with the current keys and puts their Key Phase bit into it. If the keys are
     /// worn enough and may be updated, they are updated first.
-    // req 9001-6.4-077, 9001-6.6-086, 9001-5.3-044
+    // req 9001-6.4-077, 9001-6.6-086, 9001-5.3-044, 9001-6.1-064
     pub(super) fn seal(
         &mut self,
         number: PacketNumber,
         packet: &mut [u8],
         header_len: usize,
+        is_confirmed: bool,
     ) -> Result<(), TransportError> {
-        if self.is_worn() && self.acknowledged.is_some() {
+        if self.is_worn() && self.acknowledged.is_some() && is_confirmed {
             self.advance();
         }
         if let Some(first) = packet.first_mut() {
@@ -318,6 +322,11 @@ impl OneRttKeys {
         seal(&mut self.local, number, packet, header_len)?;
         self.first_sealed.get_or_insert(number);
         Ok(())
+    }
+
+    /// How many packets the current keys have protected, and their bytes.
+    pub(super) fn used(&self) -> (u64, u64) {
+        (self.local.packet.sealed, self.local.packet.bytes)
     }
 
     /// True once seven eighths of the packets that the current keys may protect are sent.

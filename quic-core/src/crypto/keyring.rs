@@ -309,7 +309,8 @@ impl Keyring {
             SpaceId::Handshake => self.handshake_keys.as_mut(),
             SpaceId::Data => {
                 let keys = self.one_rtt.as_mut().ok_or_else(no_keys)?;
-                return keys.seal(number, packet, header_len);
+                let is_confirmed = self.handshake == Handshake::Confirmed;
+                return keys.seal(number, packet, header_len, is_confirmed);
             }
         };
         seal(&mut keys.ok_or_else(no_keys)?.local, number, packet, header_len)
@@ -340,6 +341,11 @@ impl Keyring {
     /// How many key updates there have been.
     pub fn key_generation(&self) -> u64 {
         self.one_rtt.as_ref().map_or(0, OneRttKeys::generation)
+    }
+
+    /// How many 1-RTT packets the present keys have sealed, and the bytes of these packets.
+    pub fn key_use(&self) -> (u64, u64) {
+        self.one_rtt.as_ref().map_or((0, 0), OneRttKeys::used)
     }
 
     /// Sets when the keys of before the last update are discarded: three probe timeouts after a

@@ -74,11 +74,13 @@ pub(super) struct SealKeys {
 pub(super) struct CountedKey {
     pub(super) key: Box<dyn PacketKey>,
     pub(super) sealed: u64,
+    /// Bytes of these packets.
+    pub(super) bytes: u64,
 }
 
 impl CountedKey {
     pub(super) fn new(key: Box<dyn PacketKey>) -> Self {
-        Self { key, sealed: 0 }
+        Self { key, sealed: 0, bytes: 0 }
     }
 
     /// True once the key must protect nothing more.

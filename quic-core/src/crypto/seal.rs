@@ -43,6 +43,7 @@ pub(super) fn seal(
         .map_err(|_| internal())?;
     tag.copy_from_slice(sealed.as_ref());
     keys.packet.sealed += 1;
+    keys.packet.bytes += packet.len() as u64;
 
     let (before_number, rest) = packet.split_at_mut(number_offset);
     let (number_field, rest) = rest.split_at_mut(SAMPLE_OFFSET);

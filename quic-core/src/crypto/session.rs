@@ -280,6 +280,11 @@ impl Session {
         self.tls.handshake_kind() == Some(HandshakeKind::Resumed)
     }
 
+    /// The cipher suite that was agreed on.
+    pub fn cipher_suite(&self) -> Option<rustls::CipherSuite> {
+        Some(self.tls.negotiated_cipher_suite()?.suite())
+    }
+
     /// The application protocol that was agreed on.
     pub fn alpn(&self) -> Option<&[u8]> {
         self.tls.alpn_protocol()

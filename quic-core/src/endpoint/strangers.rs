@@ -44,7 +44,14 @@ impl Endpoint {
         if let Some(handle) = self.routes.find_reset(datagram, meta.remote) {
             return self.reset_by_peer(now, handle);
         }
-        let outcome = match Header::decode(datagram, self.config.connection_ids().len()) {
+        let greased =
+            self.server.as_ref().is_some_and(|server| server.transport().grease_quic_bit());
+        let cid_len = self.config.connection_ids().len();
+        let header = match greased {
+            true => Header::decode_any(datagram, cid_len),
+            false => Header::decode(datagram, cid_len),
+        };
+        let outcome = match header {
             Ok(Header::Protected(header)) if !self.accepts_version(&header) => {
                 let header = UnknownVersionHeader {
                     version: header.version,

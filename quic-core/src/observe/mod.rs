@@ -146,7 +146,9 @@ impl Observers {
         // In a short header, which does not tell its length, the connection ID is all that stands
         // between the first byte and the packet number.
         let short_cid_len = pn_offset.saturating_sub(1).min(ConnectionId::MAX_LEN);
-        let Ok(Header::Protected(header)) = Header::decode(packet, short_cid_len) else { return };
+        let Ok(Header::Protected(header)) = Header::decode_any(packet, short_cid_len) else {
+            return;
+        };
         self.dispatch(now, &Event::PacketSent(Packet::new(&header, number, packet.len(), payload)));
     }
 

@@ -64,6 +64,7 @@ impl Link {
         if let Some(state) = lock(&self.shared.early).to_keep.take() {
             connection.set_session_state(state);
         }
+        self.shared.answer_key_updates(|| connection.initiate_key_update(now));
         self.shared.answer_stats(|| connection.stats());
     }
 

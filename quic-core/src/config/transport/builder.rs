@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::TransportConfig;
+use super::{KeyUse, SpinBit, TransportConfig};
 use crate::config::ConfigError;
 use crate::congestion::CongestionAlgorithm;
 use crate::observe::ObserverFactory;
@@ -51,6 +51,28 @@ impl TransportConfigBuilder {
     /// How many connection IDs of the peer are kept, 2 to 16; each costs some 60 bytes. Default 4.
     pub fn active_connection_id_limit(mut self, limit: u64) -> Self {
         self.config.active_connection_id_limit = limit;
+        self
+    }
+
+    /// Whether peers are told that the fixed bit of packets need not be set, and whether it is random
+    /// in packets to peers that say the same (RFC 9287). Without it, packets whose fixed bit is zero
+    /// are dropped. Default true.
+    pub fn grease_quic_bit(mut self, enabled: bool) -> Self {
+        self.config.grease_quic_bit = enabled;
+        self
+    }
+
+    /// What the latency spin bit is. Default zero.
+    pub fn spin_bit(mut self, spin_bit: SpinBit) -> Self {
+        self.config.spin_bit = spin_bit;
+        self
+    }
+
+    /// After how much use 1-RTT keys are updated, as soon as the protocol allows it: once the
+    /// handshake is confirmed, and three probe timeouts after the peer has followed the last update.
+    /// Keys are also updated well before the limits of their cipher suite. Default: by those alone.
+    pub fn key_update_after(mut self, most: KeyUse) -> Self {
+        self.config.key_update_after = most;
         self
     }
 

@@ -70,6 +70,13 @@ impl FirstByte {
         ((number + long_type_base(version)) & Self::LONG_TYPE_MASK) << Self::LONG_TYPE_SHIFT
     }
 
+    /// Clears the fixed bit of `packet`, for peers that have said that they do not mind (RFC 9287).
+    pub fn clear_fixed_bit(packet: &mut [u8]) {
+        if let Some(first) = packet.first_mut() {
+            *first &= !Self::FIXED;
+        }
+    }
+
     /// The bits that header protection covers.
     #[inline]
     pub const fn protected_bits(self) -> u8 {
