@@ -9,7 +9,7 @@ use quic_core::crypto::KeyUpdateRefused;
 use quic_core::error::ConnectionError;
 use quic_core::observe::Stats;
 use quic_core::shared::{ConnectionCell, OpenRefused, StreamCells};
-use quic_core::wire::{Dir, Side, VarInt};
+use quic_core::wire::{Dir, Side, VarInt, Version};
 use tokio::sync::oneshot;
 
 use crate::error::OpenError;
@@ -34,6 +34,8 @@ pub(crate) struct Agreed {
     pub(crate) alpn: Option<Vec<u8>>,
     pub(crate) server_name: Option<String>,
     pub(crate) resumed: bool,
+    pub(crate) cipher_suite: Option<rustls::CipherSuite>,
+    pub(crate) version: Option<Version>,
 }
 
 /// What there is to know of early data, and of the session that it needs.
@@ -281,6 +283,16 @@ impl Connection {
     /// The application protocol that the handshake agreed on (ALPN).
     pub fn alpn(&self) -> Option<&[u8]> {
         self.inner.agreed.get()?.alpn.as_deref()
+    }
+
+    /// The version of QUIC that both sides have settled on; `None` before the handshake is complete.
+    pub fn version(&self) -> Option<Version> {
+        self.inner.agreed.get()?.version
+    }
+
+    /// What protects packets; `None` before the handshake is complete.
+    pub fn cipher_suite(&self) -> Option<rustls::CipherSuite> {
+        self.inner.agreed.get()?.cipher_suite
     }
 
     /// The server name that the client asked for (SNI); known to servers only.

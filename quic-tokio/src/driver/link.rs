@@ -151,9 +151,16 @@ impl Link {
     }
 
     fn note_agreed(&self, connection: &Connection) {
-        let Data { alpn, server_name, resumed } = connection.handshake_data();
+        let Data { alpn, server_name, resumed, cipher_suite } = connection.handshake_data();
+        let version = connection.version();
         // The first time counts: what was agreed on does not change.
-        let _ = self.shared.agreed.set(Agreed { alpn, server_name, resumed });
+        let _ = self.shared.agreed.set(Agreed {
+            alpn,
+            server_name,
+            resumed,
+            cipher_suite,
+            version: Some(version),
+        });
     }
 
     fn note_early_data(&self, connection: &Connection) {
