@@ -249,6 +249,7 @@ fn cases_of_the_handshake_fetch_their_files() {
         ("retry", 1, &[r#""packet_type":"retry""#][..]),
         ("chacha20", 1, &[]),
         ("resumption", 2, &[]),
+        ("zerortt", 2, &[]),
         ("v2", 1, &["6b3343cf"]),
     ] {
         let stage = Stage::new();
@@ -263,10 +264,14 @@ fn cases_of_the_handshake_fetch_their_files() {
         let qlogs = stage.path("client qlog");
         let logs = names(&qlogs);
         assert_eq!(logs.len(), connections, "{case}");
-        let qlog = std::fs::read_to_string(qlogs.join(&logs[0])).unwrap();
+        let read = |name| std::fs::read_to_string(qlogs.join(name)).unwrap();
+        let qlog: String = logs.iter().map(read).collect();
         for trace in traces {
             assert!(qlog.contains(trace), "{case}: no {trace} in {qlog}");
         }
+        let log = text(&output);
+        assert_eq!(log.contains("resumed"), case == "resumption", "{log}");
+        assert_eq!(log.contains("not yet complete"), case == "zerortt", "{log}");
     }
 }
 

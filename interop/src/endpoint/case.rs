@@ -17,6 +17,8 @@ pub(super) enum Case {
     Retry,
     /// A second connection resumes the session of the first.
     Resumption,
+    /// The second connection sends its requests before the handshake is complete, too.
+    ZeroRtt,
     /// The client begins with version 1, the server moves it to version 2.
     Version2,
     /// A version that nobody has, to see which ones the server names.
@@ -25,7 +27,7 @@ pub(super) enum Case {
 
 /// The names under which the runner asks for the cases, and the names of the cases that it runs
 /// under those: they differ in the network, which is not our business.
-const NAMES: [(&str, Case); 23] = [
+const NAMES: [(&str, Case); 24] = [
     ("amplificationlimit", Case::Transfer),
     ("blackhole", Case::Transfer),
     ("chacha20", Case::ChaCha20),
@@ -49,6 +51,7 @@ const NAMES: [(&str, Case); 23] = [
     ("transferloss", Case::Transfer),
     ("v2", Case::Version2),
     ("versionnegotiation", Case::VersionNegotiation),
+    ("zerortt", Case::ZeroRtt),
 ];
 
 impl Case {
@@ -66,6 +69,7 @@ impl Case {
             | Self::ChaCha20
             | Self::Retry
             | Self::Resumption
+            | Self::ZeroRtt
             | Self::Version2
             | Self::VersionNegotiation => Protocol::Hq,
         }

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use quic_tokio::{ClientConfig, Connection, Endpoint};
+use quic_tokio::{ClientConfig, Connection, EarlyData, Endpoint};
 use tokio::task::JoinSet;
 
 use super::case::Case;
@@ -38,14 +38,24 @@ async fn carry_out(contract: &Contract) -> Result<(), Failure> {
     let requests = contract.requests.clone();
     let result = match contract.case {
         Case::Transfer | Case::Http3 | Case::ChaCha20 | Case::Retry | Case::Version2 => {
-            client.one_connection(requests).await
+            client.fetch(requests).await
         }
-        Case::Resumption => client.a_session(requests).await,
+        Case::Resumption => client.a_session(requests, Begin::Complete).await,
+        Case::ZeroRtt => client.a_session(requests, Begin::Early).await,
         Case::Multiconnect => client.a_connection_each(requests).await,
         Case::VersionNegotiation => probe::run(client.server).await,
     };
     close(&client.endpoint).await;
     result
+}
+
+/// When a connection is there.
+#[derive(Clone, Copy)]
+enum Begin {
+    /// When its handshake is complete.
+    Complete,
+    /// At once, if it resumes a session that allows early data.
+    Early,
 }
 
 struct Client {
@@ -72,35 +82,40 @@ impl Client {
         Ok(Self { endpoint, config, server, name, downloads: contract.downloads.clone().into() })
     }
 
-    async fn connect(&self) -> Result<Connection, Failure> {
+    async fn connect(&self, begin: Begin) -> Result<Connection, Failure> {
         let (server, start) = (self.server, Instant::now());
-        let connection = self.endpoint.connect(server, &self.name).await;
+        let connection = match begin {
+            Begin::Complete => self.endpoint.connect(server, &self.name).await,
+            Begin::Early => self.endpoint.connect_early(server, &self.name).await,
+        };
         let connection = connection
             .map_err(|error| Failure::new(format!("cannot connect to {server}: {error}")))?;
+        let how = match connection.early_data() {
+            EarlyData::Offered => ", not yet complete",
+            _ if connection.was_resumed() => ", resumed",
+            _ => "",
+        };
         let ms = start.elapsed().as_millis();
-        say(format_args!("connected to {server} in {ms} ms"));
+        say(format_args!("connected to {server} in {ms} ms{how}"));
         Ok(connection)
     }
 
+    /// Fetches everything over one connection.
     async fn fetch(&self, requests: Vec<Request>) -> Result<(), Failure> {
-        let connection = self.connect().await?;
+        let connection = self.connect(Begin::Complete).await?;
         Fetcher::new(connection, Arc::clone(&self.downloads)).all(requests).await
-    }
-
-    async fn one_connection(&self, requests: Vec<Request>) -> Result<(), Failure> {
-        self.fetch(requests).await
     }
 
     /// Fetches the first file over one connection, and the others over a second one, which resumes
     /// the session of the first.
-    async fn a_session(&self, mut requests: Vec<Request>) -> Result<(), Failure> {
+    async fn a_session(&self, mut requests: Vec<Request>, begin: Begin) -> Result<(), Failure> {
         let others = requests.split_off(1);
-        let connection = self.connect().await?;
-        let fetcher = Fetcher::new(connection, Arc::clone(&self.downloads));
+        let first = self.connect(Begin::Complete).await?;
+        let fetcher = Fetcher::new(first, Arc::clone(&self.downloads));
         fetcher.all(requests).await?;
         self.ticket().await?;
-        drop(fetcher);
-        self.fetch(others).await
+        let fetcher = fetcher.over(self.connect(begin).await?);
+        fetcher.all(others).await
     }
 
     /// Waits until the session can be resumed.

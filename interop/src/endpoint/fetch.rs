@@ -8,7 +8,7 @@ use bytes::Bytes;
 use h3_lite::{Client, RecvBody};
 use http::StatusCode;
 use http_body_util::{BodyExt, Empty};
-use quic_tokio::{Connection, RecvStream};
+use quic_tokio::{Connection, EarlyData, RecvStream};
 use tokio::task::JoinSet;
 
 use super::contract::Request;
@@ -49,6 +49,15 @@ impl Fetcher {
         Self { protocol, downloads }
     }
 
+    /// The same with the same protocol over another connection, whose handshake has not told yet.
+    pub(super) fn over(self, connection: Connection) -> Self {
+        let protocol = match self.protocol {
+            Protocol::Hq(_) => Protocol::Hq(connection),
+            Protocol::H3(_) => Protocol::H3(Client::new(connection)),
+        };
+        Self { protocol, ..self }
+    }
+
     /// Fetches everything, as much at a time as the server allows. Tells of each failure.
     pub(super) async fn all(&self, requests: Vec<Request>) -> Result<(), Failure> {
         let count = requests.len();
@@ -78,8 +87,25 @@ impl Fetcher {
         Ok(())
     }
 
-    /// Fetches one file, and returns its length.
+    /// Fetches one file, and returns its length. What a server does not take as early data is asked
+    /// for again.
     async fn one(&self, request: &Request) -> Result<u64, Failure> {
+        let early = self.quic().early_data() == EarlyData::Offered;
+        let result = self.attempt(request).await;
+        if early && result.is_err() && self.quic().early_data_accepted().await == Ok(false) {
+            return self.attempt(request).await;
+        }
+        result
+    }
+
+    fn quic(&self) -> &Connection {
+        match &self.protocol {
+            Protocol::Hq(connection) => connection,
+            Protocol::H3(client) => client.quic(),
+        }
+    }
+
+    async fn attempt(&self, request: &Request) -> Result<u64, Failure> {
         let content = self.ask(request).await?;
         self.store(request, content).await
     }

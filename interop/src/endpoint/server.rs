@@ -61,7 +61,8 @@ async fn serve(endpoint: &Endpoint, site: Arc<Site>) {
 
 async fn serve_one(incoming: Incoming, site: Arc<Site>) {
     let client = incoming.remote_address();
-    match incoming.accept().await {
+    // Nothing of what is served does harm if it is served twice.
+    match incoming.accept_early().await {
         Ok(connection) => {
             say(format_args!("{client}: connected"));
             match connection.alpn() {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use h3_lite::server::Config;
 use quic_core::config::{AddressValidation, RetryPolicy, TransportConfigBuilder};
 use quic_core::crypto::provider_with_suites;
 use quic_core::wire::Version;
@@ -50,6 +51,7 @@ pub(super) fn client(contract: &Contract) -> Result<ClientConfig, Failure> {
 fn for_case(config: ClientConfig, case: Case) -> Result<ClientConfig, ConfigError> {
     match case {
         Case::Resumption => Ok(config.with_sessions(Arc::default())),
+        Case::ZeroRtt => Ok(config.with_sessions(Arc::default()).with_early_data()),
         Case::Version2 => config.with_versions(Version::V1, &[Version::V2, Version::V1]),
         Case::Transfer
         | Case::Multiconnect
@@ -73,7 +75,11 @@ pub(super) fn server(contract: &Contract) -> Result<ServerConfig, Failure> {
         .max_bidi_streams(STREAMS)
         .build()
         .and_then(|transport| ServerConfig::new(tls.into(), transport.into()))
-        .map(|config| config.with_address_validation(AddressValidation::new().retry(retry)));
+        .map(|config| config.with_address_validation(AddressValidation::new().retry(retry)))
+        .and_then(|config| match contract.case {
+            Case::ZeroRtt => config.with_early_data(&Config::default().early_data_context()),
+            _ => Ok(config),
+        });
     config.map_err(|error| unusable(&error))
 }
 
