@@ -69,7 +69,7 @@ impl Stage {
 
     fn client(&self, case: &str, server: &Server, names: &[&str]) -> Output {
         let urls: Vec<_> =
-            names.iter().map(|name| format!("https://127.0.0.1:{}/{name}", server.port)).collect();
+            names.iter().map(|name| format!("https://localhost:{}/{name}", server.port)).collect();
         self.endpoint("client", case).env("REQUESTS", urls.join(" ")).output().unwrap()
     }
 }
