@@ -68,4 +68,4 @@ pub mod endpoint;
 pub mod fuzz;
 
 pub use buffer::Train;
-pub use path::{DatagramMeta, Ecn, Transmit};
+pub use path::{DatagramMeta, Ecn, SocketId, Transmit};

@@ -189,6 +189,8 @@ mod tests {
     use std::net::{IpAddr, Ipv4Addr};
     use std::time::Duration;
 
+    use quic_core::SocketId;
+
     use super::*;
 
     const LOCALHOST: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
@@ -241,6 +243,7 @@ mod tests {
         let (from, to) = (socket(gso), socket(gso));
         let bytes: Vec<u8> = (0..len).map(|byte| (byte % 251) as u8).collect();
         let transmit = Transmit {
+            socket: SocketId::FIRST,
             remote: to.local_addr(),
             local_ip: None,
             ecn: Some(Ecn::Ect0),

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use quic_core::buffer::{Occupancy, Slab, SlabRing};
 use quic_core::config::ClientConfig;
-use quic_core::connection::{Connection, ConnectionEvent};
+use quic_core::connection::{Connection, ConnectionEvent, PathEvent};
 use quic_core::endpoint::{ConnectionHandle, Endpoint, EndpointEvent, IncomingId};
 use quic_core::error::ConnectionError;
 use quic_core::path::AddressProof;
@@ -31,6 +31,8 @@ pub struct Known {
     pub confirmed: bool,
     /// It ended, and why.
     pub closed: Option<ConnectionError>,
+    /// What became of its paths.
+    pub paths: Vec<PathEvent>,
     /// The endpoint has forgotten it.
     pub gone: bool,
     /// Sums over its streams, as they were before it ended.
@@ -110,7 +112,7 @@ impl Host {
 
     /// Hands over a datagram.
     pub fn receive(&mut self, now: Instant, datagram: &Datagram) {
-        let meta = DatagramMeta { remote: datagram.from, local_ip: None, ecn: datagram.ecn };
+        let meta = DatagramMeta { ecn: datagram.ecn, ..DatagramMeta::new(datagram.from) };
         let len = datagram.payload.len();
         if self.copies || len > SLAB {
             let mut payload = datagram.payload.clone();
@@ -177,6 +179,7 @@ impl Host {
                 ConnectionEvent::Connected => known.connected = true,
                 ConnectionEvent::HandshakeConfirmed => known.confirmed = true,
                 ConnectionEvent::Closed(reason) => known.closed = Some(reason.clone()),
+                ConnectionEvent::Path(event) => known.paths.push(*event),
                 ConnectionEvent::EarlyDataAccepted
                 | ConnectionEvent::EarlyDataRejected
                 | ConnectionEvent::Stream(_) => {}

@@ -17,6 +17,7 @@ pub mod raw_peer;
 
 pub mod seed;
 
+pub mod tap;
 pub mod tls;
 
 pub mod wiretap;

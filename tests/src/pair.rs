@@ -23,6 +23,7 @@ use crate::app::{App, Plan};
 use crate::host::{Host, Known};
 use crate::net::{Datagram, Link, Network};
 use crate::seed::Seed;
+use crate::tap::FrameTap;
 use crate::tls::{self, Certificate};
 use crate::wiretap::{Amplification, Crossing};
 
@@ -71,6 +72,8 @@ pub struct Setup {
     pub traced: bool,
     /// Whether both sides want early data on connections that resume a session.
     pub early_data: bool,
+    /// Whether [`Crossing::frames`] is filled in.
+    pub tapped: bool,
 }
 
 impl Setup {
@@ -92,6 +95,7 @@ impl Setup {
             down: Link::default(),
             traced: true,
             early_data: false,
+            tapped: false,
         }
     }
 
@@ -125,6 +129,7 @@ impl Setup {
         let mut rng = self.seed.rng();
         let start = Instant::now();
         let trace = Recorder::new("", start, if self.traced { TRACE } else { 0 });
+        let taps = self.tapped.then(|| [FrameTap::default(), FrameTap::default()]);
         let transport = |builder: TransportConfigBuilder, name: &str| {
             let recorder = trace.labelled(name);
             let builder = match self.traced {
@@ -132,6 +137,13 @@ impl Setup {
                     Some(Box::new(recorder.clone()) as Box<dyn Observer>)
                 })),
                 false => builder,
+            };
+            let builder = match &taps {
+                Some([client, server]) => {
+                    let tap = if name == "client" { client.clone() } else { server.clone() };
+                    builder.observer(Arc::new(move |_| Some(Box::new(tap.clone()) as _)))
+                }
+                None => builder,
             };
             Arc::new(builder.build().expect("valid settings"))
         };
@@ -177,12 +189,14 @@ impl Setup {
             client_config: Arc::new(client_config),
             server_config,
             external: CLIENT.into(),
+            copied_from: None,
             apps: [None, None],
             meddler: None,
             crossings: Vec::new(),
             amplification: Amplification::default(),
             steps_at_once: 0,
             trace,
+            taps,
             rng,
         }
     }
@@ -211,6 +225,9 @@ pub struct Pair {
     server_endpoint: EndpointConfig,
     /// The address that the server sees the client at.
     pub external: SocketAddr,
+    /// Somebody who sees the client's datagrams sends copies of them from this address, which
+    /// arrive before the real ones.
+    pub copied_from: Option<SocketAddr>,
     /// What the application of each side does on its first connection: the client's and the
     /// server's.
     pub apps: [Option<App>; 2],
@@ -222,6 +239,7 @@ pub struct Pair {
     pub amplification: Amplification,
     steps_at_once: u32,
     trace: Recorder,
+    taps: Option<[FrameTap; 2]>,
     /// Luck for the test itself.
     pub rng: Rng,
 }
@@ -404,13 +422,18 @@ impl Pair {
 
     /// Lets both sides react to what happened, and sends what they have to say.
     pub fn flush(&mut self) {
-        let Self { client, server, network, crossings, now, external, meddler, .. } = self;
+        let Self { client, server, network, crossings, now, .. } = self;
+        let Self { external, copied_from, taps, meddler, .. } = self;
         let [client_app, server_app] = &mut self.apps;
         client.take_events(*now, |connection, _, event| drive(client_app, connection, event));
         server.take_events(*now, |connection, _, event| drive(server_app, connection, event));
         let mut send = |to_server: bool, datagram: Datagram| {
             if crossings.len() < MAX_CROSSINGS {
-                crossings.push(Crossing::new(*now, to_server, &datagram));
+                let tap = taps.as_ref().map(|[client, server]| match to_server {
+                    true => client,
+                    false => server,
+                });
+                crossings.push(Crossing::new(*now, to_server, &datagram, tap));
             }
             match meddler {
                 None => network.send(*now, to_server, datagram),
@@ -419,7 +442,16 @@ impl Pair {
                     .for_each(|datagram| network.send(*now, to_server, datagram)),
             }
         };
-        client.transmit(*now, |datagram| send(true, Datagram { from: *external, ..datagram }));
+        let mut copies = Vec::new();
+        client.transmit(*now, |datagram| {
+            if let Some(from) = *copied_from {
+                copies.push(Datagram { from, ..datagram.clone() });
+            }
+            send(true, Datagram { from: *external, ..datagram });
+        });
+        for copy in copies {
+            server.receive(*now, &copy);
+        }
         let amplification = &mut self.amplification;
         server.transmit(*now, |datagram| {
             amplification.on_server_datagram(datagram.payload.len());
@@ -436,6 +468,7 @@ fn drive(app: &mut Option<App>, connection: &mut Connection, event: ConnectionEv
         ConnectionEvent::EarlyDataRejected => app.begin_anew(),
         ConnectionEvent::EarlyDataAccepted
         | ConnectionEvent::HandshakeConfirmed
+        | ConnectionEvent::Path(_)
         | ConnectionEvent::Closed(_) => {}
     }
 }

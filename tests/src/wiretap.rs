@@ -1,12 +1,14 @@
 //! What somebody sees who looks at the datagrams between client and server.
 
+use std::net::SocketAddr;
 use std::time::Instant;
 
 use quic_core::Ecn;
 use quic_core::wire::header::Header;
-use quic_core::wire::{PacketType, Version};
+use quic_core::wire::{FrameType, PacketType, Version};
 
 use crate::net::Datagram;
+use crate::tap::FrameTap;
 
 /// As long as the client's address is not validated, the server sends at most this many times what
 /// it has received (RFC 9000 section 8.1).
@@ -31,22 +33,55 @@ pub struct Crossing {
     pub versions: Vec<(PacketType, Version)>,
     /// The first byte of each packet in it, as it was on the wire.
     pub first_bytes: Vec<u8>,
+    /// Where it comes from, as the receiver sees it.
+    pub from: SocketAddr,
+    /// Where it goes.
+    pub to: SocketAddr,
+    /// The connection ID that its first packet is sent to.
+    pub dcid: Vec<u8>,
+    /// The types of the frames in it, if frames are tapped.
+    pub frames: Vec<FrameType>,
 }
 
 impl Crossing {
-    pub(crate) fn new(at: Instant, to_server: bool, datagram: &Datagram) -> Self {
-        let len = datagram.payload.len();
+    pub(crate) fn new(
+        at: Instant,
+        to_server: bool,
+        datagram: &Datagram,
+        tap: Option<&FrameTap>,
+    ) -> Self {
         let packets = packet_types(&datagram.payload);
         let (mut versions, mut first_bytes) = (Vec::new(), Vec::new());
+        let mut dcid = Vec::new();
         let mut rest = &datagram.payload[..];
         while let Ok(Header::Protected(header)) = Header::decode_any(rest, CID_LEN) {
+            if first_bytes.is_empty() {
+                dcid = header.dcid.as_slice().to_vec();
+            }
             first_bytes.push(rest[0]);
             if header.kind.has_long_header() {
                 versions.push((header.kind, header.version));
             }
             rest = &rest[header.packet_len..];
         }
-        Self { at, to_server, len, ecn: datagram.ecn, packets, versions, first_bytes }
+        Self {
+            at,
+            to_server,
+            len: datagram.payload.len(),
+            ecn: datagram.ecn,
+            from: datagram.from,
+            to: datagram.to,
+            dcid,
+            frames: tap.map(|tap| tap.take(packets.len())).unwrap_or_default(),
+            packets,
+            versions,
+            first_bytes,
+        }
+    }
+
+    /// True if the datagram carries a frame of this type.
+    pub fn has(&self, ty: FrameType) -> bool {
+        self.frames.contains(&ty)
     }
 }
 

@@ -391,14 +391,15 @@ fn a_packet_that_retires_the_connection_id_of_its_own_path_is_answered_with_the_
     let answers = &arena.peer(id).received[before..];
     assert!(!answers.is_empty());
     assert!(answers.iter().all(|packet| packet.dcid == new_id(2, 2).connection_id));
-    // From another address the same is dropped, whole.
+    // From another address the frame counts, and the way there is challenged.
     let datagram = arena.peer(id).one_rtt(&encode(&[Frame::NewConnectionId(new_id(3, 3))]));
     let to = arena.host.address;
     let from = ([192, 0, 2, 99], 99).into();
     let now = arena.now;
     arena.host.receive(now, &Datagram { from, to, ecn: None, payload: datagram });
     arena.pump();
-    assert_eq!(retired(&mut arena, id), [0, 1]);
+    assert_eq!(retired(&mut arena, id), [0, 1, 2]);
+    assert!(arena.strays.iter().any(|stray| stray.to == from));
     assert!(arena.is_alive(id));
 }
 

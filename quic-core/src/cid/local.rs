@@ -31,6 +31,8 @@ pub struct LocalIds {
     /// How many connection IDs the peer takes; 0 until its transport parameters are known.
     peer_limit: u64,
     initial: ConnectionId,
+    /// The one that the peer last sent to on the path in use.
+    in_use: ConnectionId,
 }
 
 #[derive(Debug)]
@@ -52,12 +54,24 @@ impl LocalIds {
             retire_prior_to: 0,
             peer_limit: 0,
             initial,
+            in_use: initial,
         }
     }
 
     /// The connection ID in the source field of long headers.
     pub fn initial(&self) -> ConnectionId {
         self.initial
+    }
+
+    /// A packet to `id` came over the path in use.
+    #[inline]
+    pub fn note_used(&mut self, id: ConnectionId) {
+        self.in_use = id;
+    }
+
+    /// True if the peer does not send to `id` on the path in use.
+    pub fn is_fresh(&self, id: ConnectionId) -> bool {
+        self.in_use != id
     }
 
     /// The length in bytes of each of our connection IDs.

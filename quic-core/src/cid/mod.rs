@@ -14,4 +14,4 @@ mod remote;
 pub(crate) use delivery::Delivery;
 pub use generator::{Generator, InvalidLength};
 pub use local::LocalIds;
-pub use remote::{RemoteIds, Switched};
+pub use remote::RemoteIds;

@@ -21,6 +21,8 @@ pub struct RemoteIds {
     /// Our active_connection_id_limit.
     limit: u64,
     active: Known,
+    /// In use on other paths than that of `active`.
+    elsewhere: Vec<Known>,
     /// Not yet used, by ascending sequence number.
     spare: VecDeque<Known>,
     /// The largest Retire Prior To received: everything below is given back.
@@ -45,15 +47,6 @@ struct Retired {
     announcement: Delivery,
 }
 
-/// Packets go to another connection ID from now on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Switched {
-    /// A datagram with this token does not end the connection any more.
-    pub old_token: Option<ResetToken>,
-    /// A datagram with this token ends the connection from now on.
-    pub new_token: Option<ResetToken>,
-}
-
 impl RemoteIds {
     /// Begins with the connection ID that first packets are sent to. `limit` is the
     /// active_connection_id_limit that the peer is told.
@@ -61,6 +54,7 @@ impl RemoteIds {
         Self {
             limit,
             active: Known { sequence: 0, id: initial, token: None },
+            elsewhere: Vec::new(),
             spare: VecDeque::new(),
             retire_prior_to: 0,
             received: std::iter::once(0..1).collect(),
@@ -87,20 +81,94 @@ impl RemoteIds {
         self.active.id
     }
 
-    /// True if a datagram that ends in `token` is a stateless reset from the peer. Only the
-    /// connection ID in use counts, neither spare ones nor those given back.
+    /// True if a datagram that ends in `token` is a stateless reset from the peer. Only connection
+    /// IDs in use count, neither spare ones nor those given back.
     // req 9000-10.3.1-258
     pub fn is_reset_token(&self, token: &ResetToken) -> bool {
-        self.active.token.is_some_and(|active| active == *token)
+        self.in_use().any(|known| known.token.is_some_and(|known| known == *token))
     }
 
-    /// The peer issued a connection ID. Tells if packets go to another one now.
+    /// The token of number `sequence`, or of the active one; `None` if it has none or is not in
+    /// use.
+    pub fn reset_token(&self, sequence: Option<u64>) -> Option<ResetToken> {
+        self.find(sequence)?.token
+    }
+
+    /// The connection ID number `sequence`, or the active one; `None` if it is not in use.
+    #[inline]
+    pub fn get(&self, sequence: Option<u64>) -> Option<ConnectionId> {
+        self.find(sequence).map(|known| known.id)
+    }
+
+    fn find(&self, sequence: Option<u64>) -> Option<&Known> {
+        match sequence {
+            None => Some(&self.active),
+            Some(sequence) => self.in_use().find(|known| known.sequence == sequence),
+        }
+    }
+
+    fn in_use(&self) -> impl Iterator<Item = &Known> {
+        std::iter::once(&self.active).chain(&self.elsewhere)
+    }
+
+    /// The number of the connection ID that packets are sent to.
+    pub fn active_sequence(&self) -> u64 {
+        self.active.sequence
+    }
+
+    /// True if the peer wants packets without a connection ID.
+    pub fn is_empty(&self) -> bool {
+        self.active.id.is_empty()
+    }
+
+    /// Connection IDs that were not used yet.
+    pub fn spare_count(&self) -> usize {
+        self.spare.len()
+    }
+
+    /// Puts a spare connection ID to use on another path than that of the active one. Returns its
+    /// number; `None` if the peer has given no spare one.
+    // req 9000-9.5-193, 9000-9.5-194
+    pub fn use_spare(&mut self) -> Option<u64> {
+        let known = self.spare.pop_front()?;
+        self.elsewhere.push(known);
+        Some(known.sequence)
+    }
+
+    /// Makes number `sequence`, which is in use on another path, the active one. The one that was
+    /// active so far stays in use.
+    pub fn activate(&mut self, sequence: u64) {
+        if let Some(known) = self.elsewhere.iter_mut().find(|known| known.sequence == sequence) {
+            std::mem::swap(&mut self.active, known);
+        }
+    }
+
+    /// The path that used number `sequence` beside the active one is gone.
+    // req 9000-5.1.2-053
+    pub fn give_back(&mut self, sequence: u64) {
+        if let Some(at) = self.elsewhere.iter().position(|known| known.sequence == sequence) {
+            self.elsewhere.remove(at);
+            self.retire(sequence);
+        }
+    }
+
+    /// Changes to a spare connection ID and gives the active one back. False if there is no spare
+    /// one.
+    // req 9000-9.5-192
+    pub fn rotate(&mut self) -> bool {
+        let Some(next) = self.spare.pop_front() else { return false };
+        let old = std::mem::replace(&mut self.active, next);
+        self.retire(old.sequence);
+        true
+    }
+
+    /// The peer issued a connection ID. True if packets go to another one now.
     ///
     /// # Errors
     ///
     /// PROTOCOL_VIOLATION if it contradicts what the peer issued before, or if packets to the peer
     /// carry no connection ID; CONNECTION_ID_LIMIT_ERROR if it is one too many.
-    pub fn on_new(&mut self, frame: &NewConnectionId) -> Result<Option<Switched>, TransportError> {
+    pub fn on_new(&mut self, frame: &NewConnectionId) -> Result<bool, TransportError> {
         // req 9000-19.15-465
         if self.active.id.is_empty() {
             return Err(TransportError::new(Violation::NewConnectionIdUnwanted));
@@ -108,7 +176,7 @@ impl RemoteIds {
         self.check_consistency(frame)?;
         // req 9000-19.15-466
         if !self.received.insert_one(frame.sequence_number) {
-            return Ok(None);
+            return Ok(false);
         }
         if self.received.len() > MAX_SEQUENCE_RANGES {
             return Err(TransportError::new(Violation::ConnectionIdLimit));
@@ -118,6 +186,7 @@ impl RemoteIds {
             self.retire_prior_to = frame.retire_prior_to;
         }
         self.retire_spare();
+        self.retire_elsewhere();
         if frame.sequence_number < self.retire_prior_to {
             // req 9000-19.15-471
             self.retire(frame.sequence_number);
@@ -132,7 +201,7 @@ impl RemoteIds {
     /// One number, one connection ID, one token; a repetition says the same again.
     // req 9000-19.15-467, 9000-10.3.2-266
     fn check_consistency(&self, frame: &NewConnectionId) -> Result<(), TransportError> {
-        for known in std::iter::once(&self.active).chain(&self.spare) {
+        for known in self.in_use().chain(&self.spare) {
             let same_sequence = known.sequence == frame.sequence_number;
             let same_id = known.id == frame.connection_id;
             let same_token = known.token == Some(frame.stateless_reset_token);
@@ -157,6 +226,15 @@ impl RemoteIds {
         }
     }
 
+    /// A path whose connection ID the peer wants back has none from then on.
+    fn retire_elsewhere(&mut self) {
+        let wanted = self.retire_prior_to;
+        while let Some(at) = self.elsewhere.iter().position(|known| known.sequence < wanted) {
+            let known = self.elsewhere.remove(at);
+            self.retire(known.sequence);
+        }
+    }
+
     fn add_spare(&mut self, frame: &NewConnectionId) {
         let at = self.spare.partition_point(|known| known.sequence < frame.sequence_number);
         let known = Known {
@@ -169,15 +247,9 @@ impl RemoteIds {
 
     /// Changes to a spare connection ID if the peer wants the one in use back.
     // req 9000-5.1.2-056, 9000-19.16-473
-    fn replace_active(&mut self) -> Option<Switched> {
-        if self.active.sequence >= self.retire_prior_to {
-            return None;
-        }
+    fn replace_active(&mut self) -> bool {
         // Whoever asks for retirement announces a successor in the same frame.
-        let next = self.spare.pop_front()?;
-        let old = std::mem::replace(&mut self.active, next);
-        self.retire(old.sequence);
-        Some(Switched { old_token: old.token, new_token: next.token })
+        self.active.sequence < self.retire_prior_to && self.rotate()
     }
 
     // req 9000-5.1.2-059
@@ -187,7 +259,7 @@ impl RemoteIds {
 
     // req 9000-5.1.1-047, 9000-5.1.2-057, 9000-5.1.2-058
     fn check_limits(&self) -> Result<(), TransportError> {
-        if 1 + self.spare.len() as u64 > self.limit {
+        if (1 + self.elsewhere.len() + self.spare.len()) as u64 > self.limit {
             return Err(TransportError::new(Violation::ConnectionIdLimit));
         }
         if self.retired.len() as u64 > self.limit.saturating_mul(RETIREMENTS_PER_LIMIT) {

@@ -46,6 +46,7 @@ pub struct TransportConfig {
     grease_quic_bit: bool,
     spin_bit: SpinBit,
     key_update_after: KeyUse,
+    migration: bool,
     streams: StreamConfig,
     recovery: RecoveryConfig,
     observers: ObserverFactories,
@@ -90,6 +91,7 @@ impl Default for TransportConfig {
             grease_quic_bit: true,
             spin_bit: SpinBit::default(),
             key_update_after: KeyUse::default(),
+            migration: true,
             streams: StreamConfig::default(),
             recovery: RecoveryConfig::default(),
             observers: ObserverFactories::default(),
@@ -145,6 +147,11 @@ impl TransportConfig {
         self.key_update_after
     }
 
+    /// Whether the peer may move to another address.
+    pub fn allows_migration(&self) -> bool {
+        self.migration
+    }
+
     /// Windows and memory of streams.
     pub fn streams(&self) -> &StreamConfig {
         &self.streams
@@ -183,8 +190,7 @@ impl TransportConfig {
             max_ack_delay_ms: whole_millis(self.max_ack_delay),
             active_connection_id_limit: self.active_connection_id_limit,
             grease_quic_bit: self.grease_quic_bit,
-            // A peer that moves is not followed: it had better know.
-            disable_active_migration: true,
+            disable_active_migration: !self.migration,
             ..TransportParameters::default()
         }
     }

@@ -37,6 +37,7 @@ impl Connection {
             &mut outcome,
         );
         if result.is_ok() {
+            self.forget_elsewhere(&outcome);
             if !outcome.acked.is_empty() {
                 self.patience.on_progress();
             }
@@ -80,6 +81,19 @@ impl Connection {
         for (_, packet) in outcome.acked.drain(..) {
             for frame in packet.content {
                 self.on_frame_acked(frame);
+            }
+        }
+    }
+
+    /// Packets of other paths than the one in use are no longer in flight there.
+    // req 9000-9.4-188
+    pub(super) fn forget_elsewhere(&mut self, outcome: &AckOutcome<SentFrames>) {
+        if self.others.is_empty() {
+            return;
+        }
+        for (_, packet) in outcome.acked.iter().chain(&outcome.lost) {
+            for other in self.others.iter_mut() {
+                other.path.recovery.forget(packet);
             }
         }
     }

@@ -25,10 +25,28 @@ pub enum ConnectionEvent {
     /// that was sent and is to be heard of them, and their numbers are used anew. The connection goes
     /// on, and the application can do again what it did.
     EarlyDataRejected,
+    /// The connection goes another way.
+    Path(PathEvent),
     /// Something happened to a stream.
     Stream(StreamEvent),
     /// The connection ended; nothing follows.
     Closed(ConnectionError),
+}
+
+/// What became of the way to the peer (RFC 9000 section 9).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PathEvent {
+    /// Packets are sent to this address of the peer from now on, perhaps from another one of ours.
+    Moved {
+        /// Where the peer is.
+        remote: std::net::SocketAddr,
+    },
+    /// The connection was to move to another path, on which nobody has answered; it goes on where
+    /// it is.
+    MoveFailed {
+        /// The address of the peer on that path.
+        remote: std::net::SocketAddr,
+    },
 }
 
 /// What the handshake agreed on.

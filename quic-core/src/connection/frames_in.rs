@@ -9,29 +9,50 @@ use crate::error::{TransportError, Violation};
 use crate::wire::frame::{Frame, Frames, NewConnectionId, RetireConnectionId};
 use crate::wire::{PacketType, Side, SpaceId};
 
+/// What a packet was, by its frames.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Processed {
+    /// The peer wants it acknowledged.
+    pub(super) ack_eliciting: bool,
+    /// It only tries out a path (RFC 9000 section 9.1).
+    pub(super) probing: bool,
+}
+
+/// True for the frames that do not say that their sender is at home where they come from.
+fn is_probing(frame: &Frame<'_>) -> bool {
+    matches!(
+        frame,
+        Frame::Padding(_)
+            | Frame::PathChallenge(_)
+            | Frame::PathResponse(_)
+            | Frame::NewConnectionId(_)
+    )
+}
+
 impl Connection {
-    /// Processes all frames of a packet; true if one of them is ack-eliciting.
+    /// Processes all frames of a packet.
     // req 9000-12.4-290, 9000-5.2-062
     pub(super) fn process_payload(
         &mut self,
         now: Instant,
         packet: &Opened<'_>,
         lender: &mut Lender<'_>,
-    ) -> Result<bool, TransportError> {
+    ) -> Result<Processed, TransportError> {
         if packet.payload.is_empty() {
             return Err(TransportError::new(Violation::PacketEmpty));
         }
-        let mut ack_eliciting = false;
+        let mut done = Processed { ack_eliciting: false, probing: true };
         let mut progress = false;
         // req 9000-12.4-291
         for frame in Frames::new(packet.payload, packet.packet_type) {
             let frame = frame?;
-            ack_eliciting |= frame.ty().is_ack_eliciting();
+            done.ack_eliciting |= frame.ty().is_ack_eliciting();
+            done.probing &= is_probing(&frame);
             progress |= patience::is_progress(&frame);
             self.process_frame(now, packet, &frame, lender)
                 .map_err(|error| error.in_frame(frame.ty()))?;
             if !self.state.is_open() {
-                return Ok(ack_eliciting);
+                return Ok(done);
             }
         }
         if progress {
@@ -39,7 +60,7 @@ impl Connection {
         } else {
             self.patience.on_idle_packet(now)?;
         }
-        Ok(ack_eliciting)
+        Ok(done)
     }
 
     fn process_frame(
@@ -75,13 +96,14 @@ impl Connection {
             Frame::StreamsBlocked(blocked) => self.streams.on_streams_blocked(blocked),
             Frame::NewConnectionId(new) => self.on_new_connection_id(now, new),
             Frame::RetireConnectionId(retire) => self.on_retire_connection_id(packet, retire),
-            // req 9000-8.2.1-158, 9000-8.2.2-161
             Frame::PathChallenge(challenge) => {
-                self.path.on_challenge(challenge.data);
+                self.on_path_challenge(packet, challenge.data);
                 Ok(())
             }
-            // No challenge of ours is outstanding: nothing can match (RFC 9000 section 19.18).
-            Frame::PathResponse(_) => Ok(()),
+            Frame::PathResponse(response) => {
+                self.on_path_response(now, response.data);
+                Ok(())
+            }
             // req 9000-19.7-445
             Frame::NewToken(_) if self.side == Side::Server => {
                 Err(TransportError::new(Violation::NewTokenAtServer))
@@ -106,14 +128,10 @@ impl Connection {
         frame: &NewConnectionId,
     ) -> Result<(), TransportError> {
         let old = self.remote_ids.active();
-        let Some(switched) = self.remote_ids.on_new(frame)? else { return Ok(()) };
-        if let Some(token) = switched.old_token {
-            self.routes.push_back(RouteChange::PeerResetTokenRetired(token));
+        if self.remote_ids.on_new(frame)? {
+            self.tell_remote_id(now, old);
         }
-        if let Some(token) = switched.new_token {
-            self.routes.push_back(RouteChange::PeerResetToken(token));
-        }
-        self.tell_remote_id(now, old);
+        self.on_remote_ids_changed(now);
         Ok(())
     }
 

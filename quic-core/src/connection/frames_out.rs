@@ -70,7 +70,13 @@ impl Connection {
     }
 
     // req 9000-13.2.1-310, 9000-13.2.6-326, 9000-13.2.3-322, 9000-13.2.6-327, 9000-17.2.3-396
-    fn write_ack(&mut self, now: Instant, id: SpaceId, writer: &mut Writer<'_>, draft: &mut Draft) {
+    pub(super) fn write_ack(
+        &mut self,
+        now: Instant,
+        id: SpaceId,
+        writer: &mut Writer<'_>,
+        draft: &mut Draft,
+    ) {
         let Some(space) = self.space_mut(id) else { return };
         if space.acks.to_send(now) == AckToSend::None {
             return;

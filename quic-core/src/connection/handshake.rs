@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Connection, ConnectionEvent, RouteChange};
+use super::{Connection, ConnectionEvent};
 use crate::crypto::KeyChange;
 use crate::error::{TransportError, Violation};
 use crate::observe::{Event, Initiator};
@@ -73,6 +73,16 @@ impl Handshake {
         self.peer_params
             .as_ref()
             .map_or(DEFAULT_ACK_DELAY_EXPONENT, TransportParameters::ack_delay_shift)
+    }
+
+    /// The server has told of another address of its own.
+    pub(super) fn offers_preferred_address(&self) -> bool {
+        false
+    }
+
+    /// The largest datagram that the peer takes, once it has told.
+    pub(super) fn peer_max_udp_payload_size(&self) -> Option<u64> {
+        Some(self.peer_params.as_ref()?.max_udp_payload_size)
     }
 
     /// The peer's first Initial fixes its connection ID; a later one that differs is not its.
@@ -234,7 +244,7 @@ impl Connection {
         self.issue_connection_ids();
         if let Some(token) = params.stateless_reset_token {
             self.remote_ids.set_initial_reset_token(token);
-            self.routes.push_back(RouteChange::PeerResetToken(token));
+            self.sync_reset_tokens();
         }
         self.handshake.peer_params = Some(params);
         Ok(())

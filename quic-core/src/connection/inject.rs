@@ -5,6 +5,7 @@ use std::time::Instant;
 use super::Connection;
 use super::recv::Opened;
 use crate::buffer::Lender;
+use crate::path::DatagramMeta;
 use crate::wire::{PacketNumber, PacketType, SpaceId};
 
 impl Connection {
@@ -21,7 +22,7 @@ impl Connection {
             packet_number: PacketNumber::new(0),
             dcid: self.local_ids.initial(),
             datagram_size: 0,
-            ecn: None,
+            from: DatagramMeta::new(self.path.remote()),
             key_generation: self.keys.key_generation(),
             payload,
         };

@@ -12,6 +12,8 @@
 //! | `retry` | the server wants a client to prove its address | |
 //! | `tokens` | tokens for later connections, given and received | |
 //! | `versions` | which version is spoken, and how both sides come to it | |
+//! | `paths` | which path is used: following the peer, validation, falling back | |
+//! | `probe` | datagrams that try out a path | |
 //! | `timers` | every deadline, and what happens when it passes | |
 //! | `close` | closing, draining, and why | |
 //! | `patience` | how many packets that bring nothing are put up with | |
@@ -37,7 +39,9 @@ mod frames_out;
 mod handshake;
 mod inject;
 mod key_update;
+mod paths;
 mod patience;
+mod probe;
 mod recv;
 mod retry;
 mod send;
@@ -49,11 +53,12 @@ mod tokens;
 mod train;
 mod versions;
 
-pub use api::{ConnectionEvent, HandshakeData};
+pub use api::{ConnectionEvent, HandshakeData, PathEvent};
 pub use early::EarlyData;
 pub use setup::{ConnectionSetup, Role};
 
 use std::collections::VecDeque;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -64,7 +69,7 @@ use crate::config::TransportConfig;
 use crate::crypto::{Keyring, Session};
 use crate::error::ConnectionError;
 use crate::observe::{Event, Observers};
-use crate::path::Path;
+use crate::path::{OtherPaths, Path};
 use crate::recovery::{AckOutcome, Recovery};
 use crate::space::PacketSpace;
 use crate::stream::{StateChange, Streams};
@@ -90,10 +95,20 @@ pub enum RouteChange {
     Issued(ConnectionId),
     /// The peer retired this connection ID.
     Retired(ConnectionId),
-    /// A datagram that ends in this token is a stateless reset of the connection.
-    PeerResetToken(ResetToken),
-    /// The token belongs to a connection ID that is no longer used.
-    PeerResetTokenRetired(ResetToken),
+    /// A datagram from `remote` that ends in this token is a stateless reset of the connection.
+    PeerResetToken {
+        /// The token of a connection ID in use.
+        token: ResetToken,
+        /// The address that packets with this connection ID are sent to.
+        remote: SocketAddr,
+    },
+    /// The token belongs to a connection ID that is no longer used for this address.
+    PeerResetTokenRetired {
+        /// The token.
+        token: ResetToken,
+        /// The address.
+        remote: SocketAddr,
+    },
 }
 
 /// A QUIC connection (RFC 9000 section 5), driven by its owner; see the module documentation.
@@ -113,7 +128,11 @@ pub struct Connection {
     /// `None` once the space was discarded.
     spaces: [Option<PacketSpace>; 3],
     recovery: Recovery<SentFrames>,
+    /// The path in use.
     path: Path,
+    others: OtherPaths,
+    /// The tokens that reset the connection, and where from, as the endpoint knows them.
+    reset_tokens: Vec<(ResetToken, SocketAddr)>,
     local_ids: LocalIds,
     remote_ids: RemoteIds,
     streams: Streams,

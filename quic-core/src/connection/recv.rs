@@ -8,7 +8,7 @@ use crate::buffer::Lender;
 use crate::crypto::{self, KeyUpdateProgress, OpenError};
 use crate::error::Discard;
 use crate::observe::Event;
-use crate::path::{DatagramMeta, Ecn};
+use crate::path::DatagramMeta;
 use crate::wire::SpaceId;
 use crate::wire::header::{Header, PartialHeader};
 use crate::wire::{ConnectionId, PacketNumber, PacketType, ResetToken, Side, Version};
@@ -49,7 +49,8 @@ pub(super) struct Opened<'a> {
     pub(super) packet_number: PacketNumber,
     pub(super) dcid: ConnectionId,
     pub(super) datagram_size: usize,
-    pub(super) ecn: Option<Ecn>,
+    /// How its datagram came.
+    pub(super) from: DatagramMeta,
     /// How many key updates precede the keys that opened it.
     pub(super) key_generation: u64,
     pub(super) payload: &'a [u8],
@@ -81,11 +82,11 @@ impl Connection {
             }
             State::Handshaking | State::Established | State::Confirmed => {}
         }
-        if !self.path.carries(meta) {
+        if !self.admits(meta) {
             self.drop_packet(now, Discard::PathUnknown, len);
             return false;
         }
-        self.path.on_datagram_received(len);
+        self.count_received(meta, len);
         true
     }
 
@@ -169,7 +170,7 @@ impl Connection {
             packet_number: number,
             dcid: header.dcid,
             datagram_size,
-            ecn: meta.ecn,
+            from: *meta,
             key_generation: opened.key_generation,
             payload: packet.get(opened.payload.clone()).unwrap_or_default(),
         };
@@ -320,11 +321,17 @@ impl Connection {
             SpaceId::Handshake => {}
         }
         self.observers.packet_received(now, opened.packet_number, header, len, opened.payload);
+        let is_newest = self.note_path(now, opened);
         match self.process_payload(now, opened, lender) {
-            Ok(ack_eliciting) => {
-                self.deadlines.on_packet_processed(now);
+            Ok(done) => {
+                let close = self.probe_timeout(SpaceId::Data);
+                self.deadlines.on_packet_processed(now, done.ack_eliciting, close);
+                let (number, ecn) = (opened.packet_number, opened.from.ecn);
                 if let Some(space) = self.space_mut(opened.space) {
-                    space.on_packet_processed(now, opened.packet_number, ack_eliciting, opened.ecn);
+                    space.on_packet_processed(now, number, done.ack_eliciting, ecn);
+                }
+                if is_newest && !done.probing {
+                    self.on_peer_moved(now, &opened.from);
                 }
             }
             Err(error) => self.close_with_error(now, error),

@@ -47,7 +47,7 @@ pub(super) struct Draft {
     /// Positions of the header's fields, counted from `start`.
     header: EncodedHeader,
     /// Where its payload ends so far.
-    end: usize,
+    pub(super) end: usize,
     pub(super) kind: PacketKind,
     pub(super) frames: SentFrames,
     /// It carries PATH_RESPONSE.
@@ -69,13 +69,13 @@ impl Connection {
     ) -> Option<Transmit> {
         self.tell_stream_states(now);
         self.update_used_keys(now);
-        self.path.begin_train();
         let transmit = match self.state {
             // req 9000-10.2.2-234, 9000-10.2.2-236
             State::Drained | State::Draining { .. } => None,
             State::Closing(_) => self.transmit_close(now, buf),
             State::Handshaking | State::Established | State::Confirmed => self
-                .transmit_mtu_probe(now, buf)
+                .transmit_path_probe(now, buf)
+                .or_else(|| self.transmit_mtu_probe(now, buf))
                 .or_else(|| self.transmit_train(now, buf, max_datagrams)),
         }?;
         let count = transmit.segment_size.map_or(1, |size| transmit.len.div_ceil(size));
@@ -90,6 +90,7 @@ impl Connection {
         buf: &mut Vec<u8>,
         max_datagrams: usize,
     ) -> Option<Transmit> {
+        self.path.begin_train();
         let segment = usize::from(self.path.recovery.max_datagram_size());
         let mut len = 0;
         let mut datagrams = 0;
@@ -165,7 +166,8 @@ impl Connection {
         if !self.keys.has(id) {
             return false;
         }
-        if id == SpaceId::Data && !self.path.is_address_validated() && !self.may_answer_early() {
+        let unsure = !self.path.is_address_validated() && !self.state.is_confirmed();
+        if id == SpaceId::Data && unsure && !self.may_answer_early() {
             return false;
         }
         if space.probes > 0
@@ -249,6 +251,7 @@ impl Connection {
             return None;
         }
         grow(buf, len);
+        self.path.begin_train();
         let number = self.next_packet_number(now, SpaceId::Data)?;
         let mut draft = self.write_header(buf, 0, SpaceId::Data, number);
         let mut writer = Writer::new(&mut buf[draft.end..len - TAG_LEN]);
@@ -267,6 +270,7 @@ impl Connection {
         if !self.state.take_close() {
             return None;
         }
+        self.path.begin_train();
         let segment = usize::from(self.path.recovery.max_datagram_size());
         // req 9000-10.2.1-231, 9000-10.2.1-233
         let room = segment.min(self.path.amplification_room());
@@ -319,7 +323,11 @@ impl Connection {
 
     /// The number of the next packet. When there are no more, the connection ends without a word.
     // req 9000-12.3-286
-    fn next_packet_number(&mut self, now: Instant, space: SpaceId) -> Option<PacketNumber> {
+    pub(super) fn next_packet_number(
+        &mut self,
+        now: Instant,
+        space: SpaceId,
+    ) -> Option<PacketNumber> {
         let number = self.recovery.next_packet_number(space, &mut self.rng);
         if number.is_none() {
             self.abandon(now, ConnectionError::PacketNumbersExhausted);
@@ -327,7 +335,7 @@ impl Connection {
         number
     }
 
-    fn write_header(
+    pub(super) fn write_header(
         &mut self,
         out: &mut [u8],
         start: usize,
@@ -336,7 +344,7 @@ impl Connection {
     ) -> Draft {
         let packet_number = Truncated::shorten(number, self.recovery.largest_acked(space));
         // req 9000-7.2-086, 9000-12.2-280
-        let dcid = self.remote_ids.active();
+        let dcid = self.remote_ids.get(self.path.remote_id).unwrap_or(self.remote_ids.active());
         let mut writer = Writer::new(&mut out[start..]);
         let ty = match space {
             // req 9000-8.1.2-123, 9000-8.1.3-126
@@ -378,7 +386,7 @@ impl Connection {
 
     /// Protects the packet in place and books it as sent. Returns where it ends.
     // req 9000-12.3-284, 9000-12.3-285
-    fn seal_packet(&mut self, now: Instant, draft: Draft, out: &mut [u8]) -> usize {
+    pub(super) fn seal_packet(&mut self, now: Instant, draft: Draft, out: &mut [u8]) -> usize {
         let end = draft.end + TAG_LEN;
         let packet = &mut out[draft.start..end];
         draft.header.finish_length(packet, end - draft.start);
@@ -423,7 +431,7 @@ impl Connection {
 }
 
 /// Extends the last packet of a datagram with PADDING to the size that Initial packets need.
-fn pad_datagram(draft: &mut Draft, out: &mut [u8]) {
+pub(super) fn pad_datagram(draft: &mut Draft, out: &mut [u8]) {
     let target = MIN_INITIAL_DATAGRAM.min(out.len()) - TAG_LEN;
     if draft.end < target {
         out[draft.end..target].fill(0);
@@ -435,7 +443,7 @@ fn pad_datagram(draft: &mut Draft, out: &mut [u8]) {
 }
 
 /// Makes room without touching what is there: a reused buffer is not filled again.
-fn grow(buf: &mut Vec<u8>, len: usize) {
+pub(super) fn grow(buf: &mut Vec<u8>, len: usize) {
     if buf.len() < len {
         buf.resize(len, 0);
     }

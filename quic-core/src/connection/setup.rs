@@ -22,7 +22,7 @@ use crate::cid::{Generator, LocalIds, RemoteIds};
 use crate::config::TransportConfig;
 use crate::crypto::{Keyring, ResetKey, Session};
 use crate::observe::{ConnectionInfo, ConnectionState, Event, Initiator};
-use crate::path::{AddressProof, Path};
+use crate::path::{AddressProof, OtherPaths, Path, PathEnds, SocketId};
 use crate::recovery::{AckOutcome, Recovery};
 use crate::space::PacketSpace;
 use crate::stream::Streams;
@@ -70,6 +70,8 @@ pub struct ConnectionSetup {
     pub local_cid: ConnectionId,
     /// The address of the peer.
     pub remote: SocketAddr,
+    /// The socket that the peer sent to, or that is sent from.
+    pub socket: SocketId,
     /// The address of ours that the peer sent to, if it is known.
     pub local_ip: Option<IpAddr>,
     /// Limits and timeouts.
@@ -124,6 +126,8 @@ impl Connection {
         let keys = Keyring::new(first, &client_dcid, side);
         let config = setup.config;
         let remote_cid = peer_initial_scid.unwrap_or(setup.original_dcid);
+        let ends =
+            PathEnds { socket: setup.socket, local_ip: setup.local_ip, remote: setup.remote };
         let mut connection = Self {
             side,
             versions,
@@ -136,7 +140,9 @@ impl Connection {
             keys,
             spaces: PacketSpace::all(config.max_ack_delay()).map(Some),
             recovery: Recovery::new(now, side),
-            path: Path::new(now, side, setup.remote, setup.local_ip, config.recovery()),
+            path: Path::new(now, side, ends, config.recovery()),
+            others: OtherPaths::new(now),
+            reset_tokens: Vec::new(),
             local_ids: LocalIds::new(setup.local_cid, setup.cid_generator, setup.reset_key),
             remote_ids: RemoteIds::new(remote_cid, config.active_connection_id_limit()),
             streams: Streams::new(side, config.streams(), &mut setup.rng),

@@ -58,6 +58,7 @@ fn setup(rng: &mut Rng, role: Role, original_dcid: ConnectionId) -> ConnectionSe
         original_dcid,
         local_cid: generator.generate(rng),
         remote,
+        socket: crate::path::SocketId::FIRST,
         local_ip: None,
         config: Arc::new(TransportConfig::default()),
         cid_generator: generator,

@@ -12,6 +12,11 @@ use crate::wire::SpaceId;
 /// The idle period is never shorter than this many probe timeouts (RFC 9000 section 10.1).
 const IDLE_PTOS: u32 = 3;
 
+/// So many packets close behind each other are a flow, whose end somebody should look after.
+const FLOW: u32 = 8;
+/// A flow has broken off when nothing more came for this many probe timeouts.
+const SILENCE_PTOS: u32 = 2;
+
 /// Points in time from which deadlines follow.
 #[derive(Debug)]
 pub(super) struct Deadlines {
@@ -20,6 +25,10 @@ pub(super) struct Deadlines {
     last_activity: Instant,
     /// An ack-eliciting packet was sent since the last packet was received.
     sent_since_received: bool,
+    /// Packets in a row that wanted an acknowledgement and were close behind each other.
+    flow: u32,
+    /// During this silence, the peer was asked whether it is still there.
+    asked: bool,
     /// During this silence, limits that hold data back were looked for.
     repeated_blocked: bool,
     /// The pacer holds data back until then.
@@ -32,6 +41,8 @@ impl Deadlines {
             created: now,
             last_activity: now,
             sent_since_received: false,
+            flow: 0,
+            asked: false,
             repeated_blocked: false,
             pacing: None,
         }
@@ -42,7 +53,19 @@ impl Deadlines {
         now.saturating_duration_since(self.created)
     }
 
-    pub(super) fn on_packet_processed(&mut self, now: Instant) {
+    /// A packet was received; `close` is how soon it has to follow the one before to belong to the
+    /// same flow.
+    pub(super) fn on_packet_processed(
+        &mut self,
+        now: Instant,
+        ack_eliciting: bool,
+        close: Duration,
+    ) {
+        if ack_eliciting {
+            let follows = now.saturating_duration_since(self.last_activity) <= close;
+            self.flow = if follows { self.flow.saturating_add(1) } else { 0 };
+        }
+        self.asked = false;
         self.last_activity = now;
         self.sent_since_received = false;
         self.repeated_blocked = false;
@@ -71,10 +94,12 @@ impl Connection {
             self.handshake_deadline(),
             self.keep_alive_deadline(),
             self.blocked_deadline(),
+            self.silence_deadline(),
             recovery.map(|(at, _)| at),
             self.space(SpaceId::Data).and_then(|space| space.acks.deadline()),
             self.deadlines.pacing,
             self.keys.early_deadline(),
+            self.path_deadline(),
         ]
         .into_iter()
         .flatten()
@@ -112,12 +137,19 @@ impl Connection {
             self.tell_expired(now, Timer::KeepAlive, None);
             self.ping();
         }
+        if is_due(self.silence_deadline(), now) {
+            self.deadlines.asked = true;
+            self.ping();
+        }
         if is_due(self.blocked_deadline(), now) {
             self.deadlines.repeated_blocked = true;
             self.streams.repeat_blocked();
         }
         if let Some(space) = self.space_mut(SpaceId::Data) {
             space.acks.on_deadline(now);
+        }
+        if is_due(self.path_deadline(), now) {
+            self.on_path_timeout(now);
         }
         self.on_recovery_timeout(now);
     }
@@ -129,6 +161,7 @@ impl Connection {
             TimeoutAction::None => {}
             TimeoutAction::LossDetected(space) => {
                 self.tell_expired(now, Timer::LossDetection, Some(space));
+                self.forget_elsewhere(&outcome);
                 self.on_packets_lost(now, space, &mut outcome);
                 self.report(now, &outcome);
             }
@@ -194,6 +227,24 @@ impl Connection {
             return None;
         }
         self.deadlines.last_activity.checked_add(period / 2)
+    }
+}
+
+impl Connection {
+    /// A flow of packets from the peer has broken off, and we have nothing under way that would
+    /// find out why. If a NAT has forgotten us, only a packet of ours can repair that; and after an
+    /// outage it tells the peer that it is over.
+    fn silence_deadline(&self) -> Option<Instant> {
+        let waits = self.deadlines.flow >= FLOW && self.streams.any_open();
+        if !waits
+            || self.deadlines.asked
+            || !self.state.is_confirmed()
+            || self.recovery.has_ack_eliciting_in_flight(SpaceId::Data)
+        {
+            return None;
+        }
+        let silence = self.probe_timeout(SpaceId::Data) * SILENCE_PTOS;
+        self.deadlines.last_activity.checked_add(silence)
     }
 }
 

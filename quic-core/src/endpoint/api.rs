@@ -14,7 +14,7 @@ use super::{Connection, ConnectionHandle, Endpoint, EndpointStats, IncomingId};
 use crate::buffer::Train;
 use crate::config::{ClientConfig, MAX_TOKEN_LEN, ServerConfig, TokenScope};
 use crate::connection::{ConnectionSetup, Role};
-use crate::path::AddressProof;
+use crate::path::{AddressProof, SocketId};
 use crate::wire::{ApplicationErrorCode, ConnectionId};
 
 /// Why a connection attempt could not even begin.
@@ -98,6 +98,7 @@ impl Endpoint {
             original_dcid: self.config.connection_ids().generate(&mut self.rng),
             local_cid,
             remote,
+            socket: SocketId::FIRST,
             local_ip: None,
             config: Arc::clone(config.transport()),
             cid_generator: self.config.connection_ids(),
@@ -159,6 +160,7 @@ impl Endpoint {
             original_dcid: incoming.original_dcid,
             local_cid,
             remote: incoming.meta.remote,
+            socket: incoming.meta.socket,
             local_ip: incoming.meta.local_ip,
             config: Arc::clone(server.transport()),
             cid_generator: self.config.connection_ids(),

@@ -329,13 +329,12 @@ impl Endpoint {
                         self.routes.remove(&id);
                     }
                 }
-                RouteChange::PeerResetToken(token) => {
-                    let remote = entry.connection.remote_address();
+                RouteChange::PeerResetToken { token, remote } => {
                     let mark = self.routes.insert_token(token, remote, handle);
                     entry.reset_marks.push(mark);
                 }
-                RouteChange::PeerResetTokenRetired(token) => {
-                    let mark = self.routes.mark(&token, entry.connection.remote_address());
+                RouteChange::PeerResetTokenRetired { token, remote } => {
+                    let mark = self.routes.mark(&token, remote);
                     entry.reset_marks.retain(|known| *known != mark);
                     self.routes.remove_token(mark, handle);
                 }

@@ -50,6 +50,7 @@ impl StatelessQueue {
     /// Sends `packet` back to where `meta` came from.
     pub(super) fn push(&mut self, meta: &DatagramMeta, packet: Vec<u8>) {
         let transmit = Transmit {
+            socket: meta.socket,
             remote: meta.remote,
             local_ip: meta.local_ip,
             ecn: None,

@@ -87,6 +87,13 @@ pub enum Event<'a> {
         /// The address of the peer.
         remote: SocketAddr,
     },
+    /// A path came into another state.
+    PathStateUpdated {
+        /// The path, as in [`Event::PathAssigned`].
+        path: u64,
+        /// The state from now on.
+        new: PathState,
+    },
     /// The largest datagram that the path is known to carry changed.
     MtuUpdated {
         /// UDP payload bytes.
@@ -296,6 +303,21 @@ pub enum ConnectionState {
     Draining,
     /// Nothing is left.
     Closed,
+}
+
+/// What became of a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PathState {
+    /// The first challenge was sent there.
+    Probing,
+    /// The peer has answered a challenge in a datagram of full size.
+    Validated,
+    /// Nobody has answered in time.
+    Failed,
+    /// Packets are sent there from now on.
+    InUse,
+    /// It was not needed any more.
+    Left,
 }
 
 /// One half of a stream.

@@ -21,8 +21,8 @@ mod tracing;
 
 pub use self::tracing::TracingObserver;
 pub use event::{
-    CongestionCause, ConnectionState, EcnChange, Event, Initiator, Packet, PathMetrics, StreamHalf,
-    StreamState, Timer,
+    CongestionCause, ConnectionState, EcnChange, Event, Initiator, Packet, PathMetrics, PathState,
+    StreamHalf, StreamState, Timer,
 };
 pub use qlog::{QlogWriter, TraceInfo};
 pub use recorder::Recorder;

@@ -3,8 +3,8 @@
 use std::net::SocketAddr;
 
 use super::event::{
-    CongestionCause, ConnectionState, EcnChange, Event, Initiator, Packet, PathMetrics, StreamHalf,
-    StreamState, Timer,
+    CongestionCause, ConnectionState, EcnChange, Event, Initiator, Packet, PathMetrics, PathState,
+    StreamHalf, StreamState, Timer,
 };
 use super::json::Object;
 use super::qlog_frames::{
@@ -86,6 +86,10 @@ fn write_data(side: Side, event: &Event<'_>, data: &mut Object<'_>) {
             data.text("tuple_id", &path.to_string());
             write_endpoint(&mut data.object("tuple_remote"), Some(*remote), None);
             write_endpoint(&mut data.object("tuple_local"), *local, None);
+        }
+        Event::PathStateUpdated { path, new } => {
+            data.text("tuple_id", &path.to_string());
+            data.text("new", migration_state(*new));
         }
         Event::MtuUpdated { mtu } => data.number("new", u64::from(*mtu)),
         Event::EcnChanged { change } => data.text(
@@ -292,6 +296,16 @@ fn write_closed(data: &mut Object<'_>, reason: &ConnectionError) {
     };
     data.text("reason", &reason.to_string());
     data.text("trigger", trigger);
+}
+
+fn migration_state(state: PathState) -> &'static str {
+    match state {
+        PathState::Probing => "probing_started",
+        PathState::Validated => "probing_successful",
+        PathState::Failed => "probing_abandoned",
+        PathState::InUse => "migration_started",
+        PathState::Left => "migration_complete",
+    }
 }
 
 fn write_metrics(data: &mut Object<'_>, metrics: &PathMetrics) {

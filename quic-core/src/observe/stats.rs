@@ -43,6 +43,11 @@ pub struct Stats {
     pub retries: u64,
     /// How often 1-RTT keys were updated, by either side.
     pub key_updates: u64,
+    /// How often another path came into use: because the peer or this side moved, or because
+    /// nobody answered there.
+    pub migrations: u64,
+    /// How many validations of paths, by this side, nobody has answered.
+    pub path_validations_failed: u64,
     /// Streams that this side opened, bidirectional and unidirectional.
     pub streams_opened: u64,
     /// Streams that the peer opened, bidirectional and unidirectional.

@@ -127,6 +127,7 @@ fn with_every_event(mut f: impl FnMut(&Event<'_>)) {
     for reason in close_reasons() {
         f(&Event::ConnectionClosed { reason: &reason });
     }
+    f(&Event::PathStateUpdated { path: 1, new: PathState::Validated });
     f(&Event::PathAssigned { path: 1, local: None, remote: addr6 });
     f(&Event::MtuUpdated { mtu: 1400 });
     f(&Event::EcnChanged { change: EcnChange::Validated });

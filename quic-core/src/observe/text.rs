@@ -21,6 +21,7 @@ impl Event<'_> {
             Self::ConnectionClosed { .. } => "connection_closed",
             Self::ConnectionIdUpdated { .. } => "connection_id_updated",
             Self::PathAssigned { .. } => "tuple_assigned",
+            Self::PathStateUpdated { .. } => "migration_state_updated",
             Self::MtuUpdated { .. } => "mtu_updated",
             Self::EcnChanged { .. } => "ecn_state_updated",
             Self::DatagramsSent { .. } => "udp_datagrams_sent",
@@ -90,6 +91,7 @@ impl fmt::Display for Event<'_> {
                 write!(f, "{initiator:?} {old:?} -> {new}")
             }
             Self::PathAssigned { path, remote, .. } => write!(f, "path={path} remote={remote}"),
+            Self::PathStateUpdated { path, new } => write!(f, "path={path} {new:?}"),
             Self::MtuUpdated { mtu } => write!(f, "mtu={mtu}"),
             Self::EcnChanged { change: EcnChange::Validated } => f.write_str("ECN works"),
             Self::EcnChanged { change: EcnChange::Failed } => f.write_str("ECN does not work"),

@@ -2,9 +2,21 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+/// Names one of the sockets that an endpoint receives from; what the number means is up to its
+/// owner.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SocketId(pub u16);
+
+impl SocketId {
+    /// The one socket of an endpoint that has no other.
+    pub const FIRST: Self = Self(0);
+}
+
 /// What is known of a received UDP datagram beside its payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DatagramMeta {
+    /// The socket it came in by. Answers leave by the same one.
+    pub socket: SocketId,
     /// Where it came from.
     pub remote: SocketAddr,
     /// The address of ours that it was sent to, if the socket tells. Answers leave from there.
@@ -16,7 +28,7 @@ pub struct DatagramMeta {
 impl DatagramMeta {
     /// A datagram from `remote` of which nothing else is known.
     pub const fn new(remote: SocketAddr) -> Self {
-        Self { remote, local_ip: None, ecn: None }
+        Self { socket: SocketId::FIRST, remote, local_ip: None, ecn: None }
     }
 }
 
@@ -56,6 +68,8 @@ impl Ecn {
 /// offload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Transmit {
+    /// The socket to send by.
+    pub socket: SocketId,
     /// Where to.
     pub remote: SocketAddr,
     /// The address of ours to send from, if it matters.

@@ -121,6 +121,12 @@ impl<C> Recovery<C> {
         space.on_sent(packet);
     }
 
+    /// Packets take another path from now on, on which no timeout has passed yet.
+    pub fn on_path_changed(&mut self, now: Instant) {
+        self.pto.reset();
+        self.pto.on_progress(now);
+    }
+
     /// The keys of `space` are gone: its packets are forgotten, the timers start over.
     pub fn discard_space(&mut self, now: Instant, space: SpaceId, path: &mut PathRecovery) {
         // req 9002-6.4-049

@@ -205,11 +205,22 @@ impl PathRecovery {
         matches!(self.recovery, RecoveryPeriod::Active { .. })
     }
 
-    /// The path is left and taken up again as `generation`: what was in flight is forgotten, RTT
-    /// and window stay. For a return to a path that was used before.
-    pub fn resume(&mut self, generation: u8) {
-        self.generation = generation;
-        self.bytes_in_flight = 0;
+    /// The same for a path of another generation that is as long and as wide: RTT, window and
+    /// datagram size are kept, and nothing is in flight yet.
+    #[must_use]
+    pub fn continued(&self, generation: u8) -> Self {
+        Self { generation, bytes_in_flight: 0, ..self.clone() }
+    }
+
+    /// True if the window has room for one more datagram.
+    pub fn has_room(&self) -> bool {
+        self.bytes_in_flight < self.congestion.window()
+    }
+
+    /// A packet of this path was acknowledged or lost while another path was in use: it is no
+    /// longer in flight, which is all that it means.
+    pub fn forget<C>(&mut self, packet: &SentPacket<C>) {
+        self.remove_from_flight(packet);
     }
 
     pub(super) fn generation(&self) -> u8 {

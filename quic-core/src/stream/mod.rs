@@ -251,6 +251,11 @@ impl Streams {
         (opened, accepted)
     }
 
+    /// True if there is any stream.
+    pub fn any_open(&self) -> bool {
+        self.table.len() > 0
+    }
+
     /// Sums over all streams, for assertions that everything was given back.
     pub fn audit(&self) -> StreamAudit {
         let accepted = |dir: Dir| {

@@ -4,9 +4,9 @@ use std::io::{self, IoSliceMut};
 use std::task::{Context, Poll};
 use std::time::Instant;
 
-use quic_core::DatagramMeta;
 use quic_core::buffer::{Occupancy, Slab, SlabRing, Train};
 use quic_core::endpoint::Endpoint as Core;
+use quic_core::{DatagramMeta, SocketId};
 use quinn_udp::RecvMeta;
 
 use crate::stats::Counters;
@@ -100,6 +100,7 @@ impl Inbound {
         let meta = &self.metas[index];
         let slab = &mut self.slabs[index];
         let from = DatagramMeta {
+            socket: SocketId::FIRST,
             remote: meta.addr,
             local_ip: meta.dst_ip,
             ecn: meta.ecn.map(from_codepoint),

@@ -108,6 +108,7 @@ impl Link {
                 ConnectionEvent::EarlyDataRejected => {
                     self.on_early_data_rejected(connection, &mut scratch.wakes);
                 }
+                ConnectionEvent::Path(_) => {}
                 ConnectionEvent::Stream(event) => {
                     let streams = connection.streams();
                     self.links.on_event(event, &self.shared.cell, streams, scratch);

@@ -61,6 +61,7 @@ fn setup(
         original_dcid,
         local_cid: generator.generate(rng),
         remote: SocketAddr::from(PEER),
+        socket: quic_core::SocketId::FIRST,
         local_ip: None,
         config: Arc::new(config.build().expect("valid settings")),
         cid_generator: generator,

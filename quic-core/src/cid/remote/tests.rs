@@ -35,7 +35,7 @@ fn retirements(ids: &mut RemoteIds) -> Vec<u64> {
     std::iter::from_fn(|| ids.next_frame(ROOM)).map(|frame| frame.sequence_number).collect()
 }
 
-fn violation(result: Result<Option<Switched>, TransportError>) -> Violation {
+fn violation(result: Result<bool, TransportError>) -> Violation {
     result.unwrap_err().reason
 }
 
@@ -43,8 +43,8 @@ fn violation(result: Result<Option<Switched>, TransportError>) -> Violation {
 #[test]
 fn one_connection_id_too_many_ends_the_connection() {
     let mut ids = ids();
-    assert_eq!(ids.on_new(&new_id(1, 0)), Ok(None));
-    assert_eq!(ids.on_new(&new_id(2, 0)), Ok(None));
+    assert_eq!(ids.on_new(&new_id(1, 0)), Ok(false));
+    assert_eq!(ids.on_new(&new_id(2, 0)), Ok(false));
     assert_eq!(violation(ids.on_new(&new_id(3, 0))), Violation::ConnectionIdLimit);
 }
 
@@ -54,9 +54,8 @@ fn all_connection_ids_can_be_replaced_without_exceeding_the_limit() {
     let mut ids = ids();
     ids.on_new(&new_id(1, 0)).unwrap();
     ids.on_new(&new_id(2, 0)).unwrap();
-    let switched = ids.on_new(&new_id(3, 3)).unwrap();
-    let tokens = Switched { old_token: Some(token(0)), new_token: Some(token(3)) };
-    assert_eq!(switched, Some(tokens));
+    assert!(ids.on_new(&new_id(3, 3)).unwrap(), "packets go elsewhere");
+    assert_eq!(ids.reset_token(None), Some(token(3)));
     assert_eq!(ids.active(), id(3));
     let mut retired = retirements(&mut ids);
     retired.sort_unstable();
@@ -68,10 +67,10 @@ fn all_connection_ids_can_be_replaced_without_exceeding_the_limit() {
 fn the_same_frame_twice_is_no_error_even_after_retirement() {
     let mut ids = ids();
     ids.on_new(&new_id(1, 0)).unwrap();
-    assert_eq!(ids.on_new(&new_id(1, 0)), Ok(None));
+    assert_eq!(ids.on_new(&new_id(1, 0)), Ok(false));
     ids.on_new(&new_id(2, 2)).unwrap();
     assert_eq!(retirements(&mut ids).len(), 2);
-    assert_eq!(ids.on_new(&new_id(1, 0)), Ok(None));
+    assert_eq!(ids.on_new(&new_id(1, 0)), Ok(false));
     assert!(retirements(&mut ids).is_empty(), "it was given back already");
 }
 
@@ -119,7 +118,7 @@ fn a_late_connection_id_below_retire_prior_to_is_given_back_at_once() {
     let mut ids = ids();
     ids.on_new(&new_id(3, 3)).unwrap();
     assert_eq!(retirements(&mut ids), [0]);
-    assert_eq!(ids.on_new(&new_id(1, 1)), Ok(None));
+    assert_eq!(ids.on_new(&new_id(1, 1)), Ok(false));
     assert_eq!(retirements(&mut ids), [1]);
     assert_eq!(ids.active(), id(3));
     ids.on_new(&new_id(4, 0)).unwrap();

@@ -76,6 +76,15 @@ impl TransportConfigBuilder {
         self
     }
 
+    /// Whether the peer may move to another address, which is followed after path validation
+    /// (RFC 9000 section 9). If not, the peer is told, and what comes from another address is
+    /// dropped: a client behind a NAT that forgets it loses its connection. Default true.
+    // req 9000-9-172
+    pub fn allow_migration(mut self, allowed: bool) -> Self {
+        self.config.migration = allowed;
+        self
+    }
+
     /// Bytes that the peer may send on a new stream before any of it was read. A stream is no
     /// faster at first than this per round trip. Default 1 MiB.
     pub fn initial_stream_window(mut self, bytes: u64) -> Self {

@@ -87,5 +87,5 @@ fn the_peer_is_told_what_is_set_and_accepts_it() {
     assert_eq!(told.active_connection_id_limit, 3);
     assert_eq!(told.max_ack_delay_ms, 7);
     assert!(config.max_ack_delay() < Duration::from_millis(7), "timers are late");
-    assert!(told.disable_active_migration);
+    assert!(!told.disable_active_migration);
 }

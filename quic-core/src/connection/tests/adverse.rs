@@ -347,7 +347,7 @@ fn a_crumb_of_a_large_datagram_does_not_keep_it_in_memory() {
             packet_number: PacketNumber::new(1000),
             dcid: ConnectionId::EMPTY,
             datagram_size: payload.len(),
-            ecn: None,
+            from: DatagramMeta::new(CLIENT.into()),
             key_generation: 0,
             payload,
         };
