@@ -51,12 +51,22 @@ pub(crate) fn builder() -> Result<EndpointBuilder, Failure> {
     Ok(builder.qlog_dir(directory))
 }
 
+/// When a connection is of use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Start {
+    /// When the handshake is complete.
+    Complete,
+    /// At once, if early data can be sent.
+    Early,
+}
+
 /// Connects to a server by its name or address. If it has several addresses, one that does not
-/// answer does not hold up the others.
+/// answer does not hold up the others, unless early data is sent: that goes to the first one.
 pub(crate) async fn connect(
     config: Arc<ClientConfig>,
     name: &str,
     port: u16,
+    start: Start,
 ) -> Result<(Endpoint, Connection), Failure> {
     let failed = |error| Failure::new(format!("cannot find the address of {name}: {error}"));
     let addresses: Vec<_> = tokio::net::lookup_host((name, port)).await.map_err(failed)?.collect();
@@ -65,7 +75,7 @@ pub(crate) async fn connect(
         let (config, name) = (Arc::clone(&config), name.to_owned());
         attempts.spawn(async move {
             tokio::time::sleep(HEAD_START * number).await;
-            attempt(config, address, &name).await
+            attempt(config, address, &name, start).await
         });
     }
     let mut failure = None;
@@ -83,6 +93,7 @@ async fn attempt(
     config: Arc<ClientConfig>,
     address: SocketAddr,
     name: &str,
+    start: Start,
 ) -> Result<(Endpoint, Connection), Failure> {
     let any: IpAddr = match address {
         SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
@@ -92,7 +103,11 @@ async fn attempt(
         .client_config(config)
         .bind(SocketAddr::new(any, 0))
         .map_err(|error| Failure::new(format!("cannot make a UDP socket: {error}")))?;
-    match endpoint.connect(address, name).await {
+    let connected = match start {
+        Start::Complete => endpoint.connect(address, name).await,
+        Start::Early => endpoint.connect_early(address, name).await,
+    };
+    match connected {
         Ok(connection) => Ok((endpoint, connection)),
         Err(error) => Err(explain(address, &error)),
     }

@@ -17,7 +17,7 @@ use super::server::{HASH_PATH, noise_path};
 use crate::content::{Hasher, Noise, Sha256};
 use crate::failure::Failure;
 use crate::measure::{self, Percentiles};
-use crate::net;
+use crate::net::{self, Start};
 use crate::tls::Trust;
 
 /// Requests under way at a time.
@@ -40,7 +40,8 @@ impl Client {
     pub(super) async fn connect(trust: Trust, address: SocketAddr) -> Result<Self, Failure> {
         let config = trust.client_config()?.into();
         let name = address.ip().to_string();
-        let (endpoint, connection) = net::connect(config, &name, address.port()).await?;
+        let (endpoint, connection) =
+            net::connect(config, &name, address.port(), Start::Complete).await?;
         let requests = h3_lite::Client::new(connection);
         Ok(Self { requests, authority: address.to_string(), endpoint })
     }

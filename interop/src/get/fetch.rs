@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use h3_lite::{BoxError, Client, RecvBody};
@@ -11,7 +12,7 @@ use http::header::CONTENT_LENGTH;
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Empty};
-use quic_tokio::ClientConfig;
+use quic_tokio::{ClientConfig, EarlyData};
 use tokio::task::JoinSet;
 
 use super::download::Download;
@@ -20,11 +21,17 @@ use super::target::{Server, Target};
 use crate::content::{Hasher, Sha256};
 use crate::failure::Failure;
 use crate::file_body::FileBody;
-use crate::net;
+use crate::net::{self, Start};
+
+/// How long a server may take for its session ticket after the first response.
+const TICKET_PATIENCE: Duration = Duration::from_secs(1);
+const TICKET_POLL: Duration = Duration::from_millis(5);
 
 /// What all requests have in common.
 pub(super) struct Job {
     pub(super) config: Arc<ClientConfig>,
+    /// Whether to connect twice, the second time with early data.
+    pub(super) early: bool,
     pub(super) method: Method,
     /// The file that each request brings.
     pub(super) body: Option<PathBuf>,
@@ -63,7 +70,11 @@ async fn from_server(
     progress: Arc<Progress>,
 ) -> Result<(), Failure> {
     let config = Arc::clone(&job.config);
-    let (endpoint, connection) = net::connect(config, &server.name, server.port).await?;
+    if job.early {
+        visit(&config, &server).await?;
+    }
+    let start = if job.early { Start::Early } else { Start::Complete };
+    let (endpoint, connection) = net::connect(config, &server.name, server.port, start).await?;
     let client = Client::new(connection);
     let mut waiting = VecDeque::from(server.targets);
     let mut requests = JoinSet::new();
@@ -81,6 +92,38 @@ async fn from_server(
             Some(Err(error)) => progress.fail(&Failure::new(error)),
         }
     }
+    let early_data = client.quic().early_data();
+    client.close();
+    net::close(&endpoint).await;
+    match early_data {
+        EarlyData::Accepted => Ok(()),
+        _ if !job.early => Ok(()),
+        EarlyData::Rejected | EarlyData::Offered => {
+            Err(Failure::new(format!("{} rejected early data", server.name)))
+        }
+        EarlyData::None => {
+            Err(Failure::new(format!("{} gave no ticket that allows early data", server.name)))
+        }
+    }
+}
+
+/// A first connection, for its session ticket.
+async fn visit(config: &Arc<ClientConfig>, server: &Server) -> Result<(), Failure> {
+    let connected = net::connect(Arc::clone(config), &server.name, server.port, Start::Complete);
+    let (endpoint, connection) = connected.await?;
+    let client = Client::new(connection);
+    if let Some(target) = server.targets.first() {
+        let request = Request::head(&target.uri).body(Empty::<Bytes>::new());
+        client.send(request.map_err(Failure::new)?).await.map_err(Failure::new)?;
+    }
+    let sessions = config.sessions().expect("there is early data");
+    let ticket = async {
+        while sessions.tickets(&server.name) == 0 {
+            tokio::time::sleep(TICKET_POLL).await;
+        }
+    };
+    // Without one there is no early data, which is told in the end.
+    let _ = tokio::time::timeout(TICKET_PATIENCE, ticket).await;
     client.close();
     net::close(&endpoint).await;
     Ok(())

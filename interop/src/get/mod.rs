@@ -56,6 +56,10 @@ pub(crate) struct Options {
     /// Send this file with each request; needs --method POST.
     #[arg(long, value_name = "FILE")]
     body: Option<PathBuf>,
+    /// Fetch over a second connection that resumes the session of a first one, with requests in
+    /// early data (0-RTT). Fails if the server does not accept it.
+    #[arg(long)]
+    early: bool,
     /// Give up after so many seconds.
     #[arg(long, value_name = "SECS", value_parser = seconds)]
     timeout: Option<Duration>,
@@ -98,8 +102,10 @@ pub(crate) async fn run(options: Options) -> Result<ExitCode, Failure> {
         (None, false) => Trust::PublicAuthorities,
     };
     let servers = target::by_server(options.urls, options.output.as_deref())?;
+    let config = trust.client_config()?;
     let job = fetch::Job {
-        config: trust.client_config()?.into(),
+        config: if options.early { config.with_early_data() } else { config }.into(),
+        early: options.early,
         method: options.method.into(),
         body: options.body,
         parallel: options.parallel.get(),

@@ -64,6 +64,10 @@ pub(crate) struct Options {
     /// Have each new client prove its address first, with a Retry packet.
     #[arg(long)]
     retry: bool,
+    /// Take early data (0-RTT) of clients that were here before; requests that are not safe are
+    /// answered with 425 then.
+    #[arg(long)]
+    early: bool,
 }
 
 /// Runs the command.
@@ -81,7 +85,11 @@ pub(crate) async fn run(options: Options) -> Result<ExitCode, Failure> {
     let mut signals = Signals::new()?;
     let policy = if options.retry { RetryPolicy::Always } else { RetryPolicy::default() };
     let validation = AddressValidation::new().retry(policy);
-    let config = identity.server_config()?.with_address_validation(validation);
+    let mut config = identity.server_config()?.with_address_validation(validation);
+    if options.early {
+        let context = h3_lite::server::Config::default().early_data_context();
+        config = config.with_early_data(&context).map_err(Failure::new)?;
+    }
     let endpoint = net::server(config, options.listen)?;
     let hints = hints::lines(&hints::Facts {
         address: endpoint.local_addr(),
