@@ -11,6 +11,7 @@ mod client;
 mod hq;
 mod http3;
 mod server;
+mod trust;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
