@@ -251,6 +251,7 @@ fn cases_of_the_handshake_fetch_their_files() {
         ("resumption", 2, &[]),
         ("zerortt", 2, &[]),
         ("v2", 1, &["6b3343cf"]),
+        ("keyupdate", 1, &["key_updated"]),
     ] {
         let stage = Stage::new();
         for file in ["a", "b", "c"] {

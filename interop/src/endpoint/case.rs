@@ -19,6 +19,8 @@ pub(super) enum Case {
     Resumption,
     /// The second connection sends its requests before the handshake is complete, too.
     ZeroRtt,
+    /// The client changes the keys early in the transfer.
+    KeyUpdate,
     /// The client begins with version 1, the server moves it to version 2.
     Version2,
     /// A version that nobody has, to see which ones the server names.
@@ -27,7 +29,7 @@ pub(super) enum Case {
 
 /// The names under which the runner asks for the cases, and the names of the cases that it runs
 /// under those: they differ in the network, which is not our business.
-const NAMES: [(&str, Case); 24] = [
+const NAMES: [(&str, Case); 25] = [
     ("amplificationlimit", Case::Transfer),
     ("blackhole", Case::Transfer),
     ("chacha20", Case::ChaCha20),
@@ -39,6 +41,7 @@ const NAMES: [(&str, Case); 24] = [
     ("handshakeloss", Case::Multiconnect),
     ("http3", Case::Http3),
     ("ipv6", Case::Transfer),
+    ("keyupdate", Case::KeyUpdate),
     ("longrtt", Case::Transfer),
     ("multiconnect", Case::Multiconnect),
     ("multiplexing", Case::Transfer),
@@ -70,6 +73,7 @@ impl Case {
             | Self::Retry
             | Self::Resumption
             | Self::ZeroRtt
+            | Self::KeyUpdate
             | Self::Version2
             | Self::VersionNegotiation => Protocol::Hq,
         }

@@ -1,10 +1,12 @@
 //! The client of all test cases.
 
+use std::convert::Infallible;
+use std::future::pending;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use quic_tokio::{ClientConfig, Connection, EarlyData, Endpoint};
+use quic_tokio::{ClientConfig, Connection, EarlyData, Endpoint, KeyUpdateRefused};
 use tokio::task::JoinSet;
 
 use super::case::Case;
@@ -24,6 +26,9 @@ const TICKET: Duration = Duration::from_secs(10);
 /// How often it is looked for.
 const TICKET_INTERVAL: Duration = Duration::from_millis(10);
 
+/// How often a key update is tried.
+const KEY_UPDATE_INTERVAL: Duration = Duration::from_millis(2);
+
 /// Does what the test case asks for, unless a signal asks for the end.
 pub(super) async fn run(contract: &Contract) -> Result<(), Failure> {
     let mut interrupts = Interrupts::new()?;
@@ -40,6 +45,7 @@ async fn carry_out(contract: &Contract) -> Result<(), Failure> {
         Case::Transfer | Case::Http3 | Case::ChaCha20 | Case::Retry | Case::Version2 => {
             client.fetch(requests).await
         }
+        Case::KeyUpdate => client.fetch_with_new_keys(requests).await,
         Case::Resumption => client.a_session(requests, Begin::Complete).await,
         Case::ZeroRtt => client.a_session(requests, Begin::Early).await,
         Case::Multiconnect => client.a_connection_each(requests).await,
@@ -106,6 +112,16 @@ impl Client {
         Fetcher::new(connection, Arc::clone(&self.downloads)).all(requests).await
     }
 
+    /// The same, with a key update as soon as there may be one.
+    async fn fetch_with_new_keys(&self, requests: Vec<Request>) -> Result<(), Failure> {
+        let connection = self.connect(Begin::Complete).await?;
+        let fetcher = Fetcher::new(connection.clone(), Arc::clone(&self.downloads));
+        tokio::select! {
+            result = fetcher.all(requests) => result,
+            never = update_keys(&connection) => match never {},
+        }
+    }
+
     /// Fetches the first file over one connection, and the others over a second one, which resumes
     /// the session of the first.
     async fn a_session(&self, mut requests: Vec<Request>, begin: Begin) -> Result<(), Failure> {
@@ -154,6 +170,18 @@ impl Client {
             _ => Err(Failure::new(format!("{failures} of {count} connections failed"))),
         }
     }
+}
+
+/// Changes the keys once, as soon as the peer allows it.
+async fn update_keys(connection: &Connection) -> Infallible {
+    while let Err(refused) = connection.update_keys().await {
+        if refused == KeyUpdateRefused::ConnectionClosed {
+            return pending().await;
+        }
+        tokio::time::sleep(KEY_UPDATE_INTERVAL).await;
+    }
+    say(format_args!("keys updated"));
+    pending().await
 }
 
 fn host(contract: &Contract) -> &str {

@@ -58,6 +58,7 @@ fn for_case(config: ClientConfig, case: Case) -> Result<ClientConfig, ConfigErro
         | Case::Http3
         | Case::ChaCha20
         | Case::Retry
+        | Case::KeyUpdate
         | Case::VersionNegotiation => Ok(config),
     }
 }
