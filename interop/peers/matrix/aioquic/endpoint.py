@@ -225,6 +225,11 @@ async def run_server():
     end = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, end.set)
     await end.wait()
+    # Connections that damaged packets began, and that nobody knows of: to say goodbye to them would
+    # look like one more handshake.
+    for name, protocol in list(server._protocols.items()):
+        if not protocol._quic._handshake_complete:
+            del server._protocols[name]
     server.close()
     # For the last packets, and the qlog files, which are written at the end of their connections.
     await asyncio.sleep(0.3)
