@@ -7,7 +7,7 @@ use quic_core::util::Rng;
 
 use super::impair::{Direction, Fate, Impairment};
 use super::link::Link;
-use super::nat::{Flow, Nat};
+use super::nat::{Flow, Nat, NoMapping};
 use super::packet::Packet;
 use super::scenario::Scenario;
 
@@ -89,11 +89,8 @@ impl Network {
         &mut self,
         now: Instant,
         direction: Direction,
-        mut packet: Packet,
+        packet: Packet,
     ) -> Result<(), Loss> {
-        if let (Direction::ToServer, Some(nat)) = (direction, &mut self.nat) {
-            nat.outbound(&mut packet).map_err(|_| Loss::Mapping)?;
-        }
         self.way(direction).link.enter(now, packet).map_err(|_| Loss::Queue)
     }
 
@@ -108,13 +105,20 @@ impl Network {
             Fate::Corrupted => Outcome::DeliveredCorrupted,
             Fate::Dropped => Outcome::Lost(Loss::Scenario),
         };
-        if let (Direction::ToClient, Some(nat)) = (direction, &self.nat)
-            && !matches!(outcome, Outcome::Lost(_))
-            && nat.inbound(&mut packet).is_err()
-        {
+        if !matches!(outcome, Outcome::Lost(_)) && self.translate(direction, &mut packet).is_err() {
             outcome = Outcome::Lost(Loss::Mapping);
         }
         Some(Arrival { direction, packet, outcome })
+    }
+
+    /// The NAT, which is at both ends of the link: what is on its way to the server while mappings
+    /// change has the new ones, so that a client that only answers does not fall silent.
+    fn translate(&mut self, direction: Direction, packet: &mut Packet) -> Result<(), NoMapping> {
+        match (direction, &mut self.nat) {
+            (_, None) => Ok(()),
+            (Direction::ToServer, Some(nat)) => nat.outbound(packet),
+            (Direction::ToClient, Some(nat)) => nat.inbound(packet),
+        }
     }
 
     /// Changes the mappings of the NAT if it is time to. Returns the new ones then.
@@ -247,6 +251,11 @@ mod tests {
         network.enter(sent, Direction::ToClient, answer_to(&seen)).unwrap();
         assert_eq!(network.next_event(), Some(start + Duration::from_secs(1)));
         assert_eq!(run(&mut network).remove(0).outcome, Outcome::Lost(Loss::Mapping));
+
+        // On its way while mappings changed.
+        network.enter(sent, Direction::ToServer, datagram(b"x")).unwrap();
+        let late = run(&mut network).remove(0).packet;
+        assert_ne!(late.address(End::Source), datagram(b"x").address(End::Source));
 
         let after = start + Duration::from_millis(1010);
         network.enter(after, Direction::ToServer, datagram(b"x")).unwrap();
