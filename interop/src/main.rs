@@ -18,6 +18,7 @@ mod relay;
 mod serve;
 mod table;
 mod tls;
+mod wishes;
 
 use std::process::ExitCode;
 

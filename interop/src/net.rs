@@ -26,7 +26,12 @@ const NO_APPLICATION_PROTOCOL: u8 = 120;
 
 /// An endpoint that accepts connections at `addr`.
 pub(crate) fn server(config: ServerConfig, addr: SocketAddr) -> Result<Endpoint, Failure> {
-    builder()?.server_config(config).bind(addr).map_err(|error| {
+    bind_server(builder()?.server_config(config), addr)
+}
+
+/// The same with further settings.
+pub(crate) fn bind_server(builder: EndpointBuilder, addr: SocketAddr) -> Result<Endpoint, Failure> {
+    builder.bind(addr).map_err(|error| {
         let remedy = match error.kind() {
             io::ErrorKind::AddrInUse => {
                 "the port is in use: choose another one with --listen (port 0 is any free one)"

@@ -8,13 +8,17 @@ mod target;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
+use h3_lite::ALPN;
 use http::Method;
+use quic_tokio::{ClientConfig, KeyUse, TransportConfig};
 
 use crate::failure::Failure;
 use crate::tls::Trust;
+use crate::wishes;
 pub(crate) use download::Download;
 
 const EXAMPLES: &str = "\
@@ -60,6 +64,15 @@ pub(crate) struct Options {
     /// early data (0-RTT). Fails if the server does not accept it.
     #[arg(long)]
     early: bool,
+    /// The version of QUIC to begin with, v1 or v2, and after a comma one to rather move to.
+    #[arg(long, value_name = "VERSION[,VERSION]", value_parser = wishes::versions)]
+    version: Option<wishes::Versions>,
+    /// Nothing but these cipher suites: aes128, aes256, chacha20.
+    #[arg(long, value_name = "SUITE,...", value_parser = wishes::ciphers)]
+    ciphers: Option<wishes::Ciphers>,
+    /// Update keys each time that so many bytes were sent with them.
+    #[arg(long, value_name = "BYTES")]
+    key_update: Option<u64>,
     /// Give up after so many seconds.
     #[arg(long, value_name = "SECS", value_parser = seconds)]
     timeout: Option<Duration>,
@@ -91,6 +104,22 @@ fn seconds(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// The settings that the options ask for.
+fn configure(trust: Trust, options: &Options) -> Result<ClientConfig, Failure> {
+    let provider = wishes::provider(options.ciphers.as_ref());
+    let tls = trust.tls_config(provider, &[ALPN])?;
+    let bytes = options.key_update;
+    let transport = TransportConfig::builder()
+        .key_update_after(KeyUse { packets: None, bytes })
+        .build()
+        .map_err(Failure::new)?;
+    let config = ClientConfig::new(Arc::new(tls), Arc::new(transport)).map_err(Failure::new)?;
+    match options.version.as_ref().and_then(|versions| versions.0.split_first()) {
+        Some((first, others)) => config.with_versions(*first, others).map_err(Failure::new),
+        None => Ok(config),
+    }
+}
+
 /// Runs the command.
 pub(crate) async fn run(options: Options) -> Result<ExitCode, Failure> {
     if options.body.is_some() && options.method != Verb::Post {
@@ -101,8 +130,8 @@ pub(crate) async fn run(options: Options) -> Result<ExitCode, Failure> {
         (None, true) => Trust::Anyone,
         (None, false) => Trust::PublicAuthorities,
     };
+    let config = configure(trust, &options)?;
     let servers = target::by_server(options.urls, options.output.as_deref())?;
-    let config = trust.client_config()?;
     let job = fetch::Job {
         config: if options.early { config.with_early_data() } else { config }.into(),
         early: options.early,

@@ -14,13 +14,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
+use h3_lite::ALPN;
 use h3_lite::server::{Server, service_fn};
-use quic_tokio::{AddressValidation, RetryPolicy};
+use quic_tokio::{
+    AddressValidation, EndpointConfig, KeyUse, RetryPolicy, ServerConfig, TransportConfig,
+};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::failure::Failure;
 use crate::net;
 use crate::tls::Identity;
+use crate::wishes;
 pub(crate) use site::{Echo, Site};
 
 /// How long answers under way may still take once the end was asked for.
@@ -61,6 +65,16 @@ pub(crate) struct Options {
     /// Answer POST /echo with the body of the request.
     #[arg(long)]
     echo: bool,
+    /// The versions of QUIC to speak, v1 and v2, the preferred one first: clients that offer it are
+    /// moved to it.
+    #[arg(long, value_name = "VERSION,...", value_parser = wishes::versions)]
+    version: Option<wishes::Versions>,
+    /// Nothing but these cipher suites: aes128, aes256, chacha20.
+    #[arg(long, value_name = "SUITE,...", value_parser = wishes::ciphers)]
+    ciphers: Option<wishes::Ciphers>,
+    /// Update keys each time that so many bytes were sent with them.
+    #[arg(long, value_name = "BYTES")]
+    key_update: Option<u64>,
     /// Have each new client prove its address first, with a Retry packet.
     #[arg(long)]
     retry: bool,
@@ -85,12 +99,24 @@ pub(crate) async fn run(options: Options) -> Result<ExitCode, Failure> {
     let mut signals = Signals::new()?;
     let policy = if options.retry { RetryPolicy::Always } else { RetryPolicy::default() };
     let validation = AddressValidation::new().retry(policy);
-    let mut config = identity.server_config()?.with_address_validation(validation);
+    let tls = identity.tls_config(wishes::provider(options.ciphers.as_ref()), &[ALPN])?;
+    let transport = TransportConfig::builder()
+        .key_update_after(KeyUse { packets: None, bytes: options.key_update })
+        .build()
+        .map_err(Failure::new)?;
+    let mut config = ServerConfig::new(Arc::new(tls), Arc::new(transport))
+        .map_err(Failure::new)?
+        .with_address_validation(validation);
     if options.early {
         let context = h3_lite::server::Config::default().early_data_context();
         config = config.with_early_data(&context).map_err(Failure::new)?;
     }
-    let endpoint = net::server(config, options.listen)?;
+    let mut builder = net::builder()?.server_config(config);
+    if let Some(versions) = options.version {
+        let settings = EndpointConfig::builder().supported_versions(versions.0);
+        builder = builder.endpoint_config(settings.build().map_err(Failure::new)?);
+    }
+    let endpoint = net::bind_server(builder, options.listen)?;
     let hints = hints::lines(&hints::Facts {
         address: endpoint.local_addr(),
         pin: identity.public_key_pin()?,
