@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use loom::sync::Arc;
-use quic_core::buffer::Arrival;
+use quic_core::buffer::{Arrival, SlabRing, Train};
 use quic_core::error::ConnectionError;
 use quic_core::link::{FIRST_GRANT, Links, Scratch};
 use quic_core::shared::{
@@ -333,6 +333,25 @@ impl Rig {
         let data = Bytes::from(bytes_at(offset, len));
         let frame = Stream { stream_id, offset, fin, data: &data };
         self.streams.on_stream(&frame, Arrival::Share(data.clone())).expect("an honest peer");
+        self.tell();
+    }
+
+    /// The same in memory of `ring`, which readers are lent if it is no scratch.
+    pub(crate) fn receive_into(
+        &mut self,
+        ring: &mut SlabRing,
+        stream_id: StreamId,
+        offset: u64,
+        len: u64,
+    ) {
+        let mut slab = ring.checkout();
+        let data = bytes_at(offset, len);
+        slab.begin().expect("nobody reads it")[..data.len()].copy_from_slice(&data);
+        let train = Train::new(&mut slab, data.len(), data.len());
+        let frame = Stream { stream_id, offset, fin: false, data: train.bytes() };
+        let arrival = train.lender().lend(frame.data, data.len());
+        self.streams.on_stream(&frame, arrival).expect("an honest peer");
+        ring.put_back(slab);
         self.tell();
     }
 

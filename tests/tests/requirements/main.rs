@@ -9,3 +9,4 @@ mod keys;
 mod packets;
 mod streams;
 mod subject;
+mod trains;
