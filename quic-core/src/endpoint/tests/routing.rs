@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use super::*;
+use crate::buffer::{Occupancy, SlabRing};
 use crate::stream::Read;
 use crate::wire::{ApplicationErrorCode, Dir};
 
@@ -42,6 +43,48 @@ fn a_closed_connection_is_forgotten_by_both_sides_after_its_owner_was_told() {
     }
     assert!(net.server.endpoint.connection(server).is_none());
     assert!(net.server.endpoint.connection_mut(server).is_none());
+}
+
+#[test]
+fn a_train_is_shared_out_among_connections_and_strangers() {
+    let mut net = Net::new();
+    let ends = [net.established(), net.established()];
+    for [client, _] in ends {
+        let streams = net.client.endpoint.connection_mut(client).unwrap().streams();
+        let id = streams.open(Dir::Uni).unwrap();
+        streams.write(id, Bytes::from(vec![7; 6000])).unwrap();
+    }
+    let mut datagrams: Vec<_> = net.client.transmits(net.now).into_iter().map(|d| d.1).collect();
+    let stride = datagrams.iter().map(Vec::len).max().unwrap();
+    datagrams.retain(|datagram| datagram.len() == stride);
+    let half = datagrams.len() / 2;
+    assert!(half >= 2);
+    // A turn of each, and one for nobody in between.
+    let mut mixed: Vec<_> = (0..half).flat_map(|n| [n, half + n]).collect::<Vec<_>>();
+    let stranger = datagrams.len();
+    datagrams.push(vec![0x41; stride]);
+    mixed.insert(3, stranger);
+    let train: Vec<u8> = mixed.iter().flat_map(|at| datagrams[*at].clone()).collect();
+    let occupancy = Occupancy::default();
+    let mut slab = SlabRing::new(train.len(), 1, occupancy.clone()).checkout();
+    slab.begin().unwrap().copy_from_slice(&train);
+    let before = net.server.endpoint.stats();
+    let train = Train::new(&mut slab, train.len(), stride);
+    net.server.endpoint.recv(net.now, DatagramMeta::new(CLIENT), train);
+    let after = net.server.endpoint.stats();
+    assert_eq!(after.received - before.received, mixed.len() as u64);
+    assert_eq!(after.dropped + after.stateless_resets, before.dropped + 1);
+    for [_, server] in ends {
+        let streams = net.server.endpoint.connection_mut(server).unwrap().streams();
+        let id = streams.accept(Dir::Uni).unwrap();
+        let mut read = 0;
+        while let Ok(Read::Chunk(chunk)) = streams.read(id) {
+            assert!(chunk.iter().all(|byte| *byte == 7));
+            read += chunk.len();
+        }
+        assert!(read > 1000, "{read} bytes");
+    }
+    assert_eq!(occupancy.free(), occupancy.total());
 }
 
 #[test]
