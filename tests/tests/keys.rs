@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use quic_core::config::{KeyUse, SpinBit};
 use quic_core::crypto::KeyUpdateRefused;
-use quic_core::wire::{PacketType, Side};
+use quic_core::wire::{PacketType, Side, TransportErrorCode};
 use quic_testkit::app::{HalfPlan, StreamPlan, plan};
+use quic_testkit::arena::Arena;
 use quic_testkit::net::Link;
 use quic_testkit::pair::{Pair, Setup};
 use quic_testkit::seed::Seed;
@@ -193,4 +194,24 @@ fn the_spin_bit_is_zero_or_random() {
             SpinBit::Random => assert!(spun > 0 && spun < packets.len(), "{spun}"),
         }
     }
+}
+
+// req-test 9001-6.2-070
+#[test]
+fn a_second_update_before_the_first_was_answered_is_a_violation() {
+    let mut arena = Arena::with_defaults();
+    let id = arena.connected_client();
+    let now = arena.now;
+    arena.send_frames(id, &[1]);
+    arena.advance(100 * MS);
+    // The first one is answered at once, unless nothing is sent in between.
+    arena.peer(id).update_keys(now);
+    let first = arena.peer(id).one_rtt(&[0]);
+    arena.hand_over(id, &first);
+    arena.peer(id).pretend_acknowledged(now);
+    arena.peer(id).update_keys(now);
+    let second = arena.peer(id).one_rtt(&[1]);
+    arena.send(id, &second);
+    let closed = arena.closed(id).expect("the connection is closed");
+    assert_eq!(closed.transport_code(), Some(TransportErrorCode::KEY_UPDATE_ERROR), "{closed:?}");
 }

@@ -6,10 +6,13 @@ use std::time::Duration;
 use quic_core::error::{ConnectionError, Discard, Violation};
 use quic_core::wire::cursor::Writer;
 use quic_core::wire::header::{Header, VersionNegotiationPacket};
-use quic_core::wire::{PacketType, Side, Version};
+use quic_core::wire::transport_params::VersionInformation;
+use quic_core::wire::{PacketType, Side, TransportErrorCode, TransportParameters, Version};
 use quic_testkit::app::{HalfPlan, StreamPlan, plan};
+use quic_testkit::arena::{Arena, generous_parameters};
 use quic_testkit::net::{Datagram, Link};
 use quic_testkit::pair::{Pair, Setup};
+use quic_testkit::raw_peer::RawPeer;
 use quic_testkit::seed::Seed;
 
 const V1: Version = Version::V1;
@@ -275,4 +278,54 @@ fn a_second_negotiation_in_response_to_the_second_attempt_is_ignored() {
     pair.drive_until(LIMIT, |pair| pair.server_known().is_some_and(|known| known.confirmed));
     assert!(drops(&mut pair, Discard::VersionNegotiationAgain) >= 1);
     assert_eq!(pair.client_connection().version(), V1);
+}
+
+/// Transport parameters with a tampered version_information.
+fn tampered(chosen: Version, available: &[Version]) -> TransportParameters {
+    let information = VersionInformation { chosen, available: available.to_vec() };
+    TransportParameters { version_information: Some(information), ..generous_parameters() }
+}
+
+#[test]
+fn a_client_whose_chosen_version_is_not_that_of_its_packets_is_refused() {
+    let mut arena = Arena::with_defaults();
+    for (information, expected) in [
+        (tampered(V2, &[V2, V1]), TransportErrorCode::VERSION_NEGOTIATION_ERROR),
+        (tampered(V1, &[V2]), TransportErrorCode::TRANSPORT_PARAMETER_ERROR),
+        (tampered(V1, &[V1, Version(0)]), TransportErrorCode::TRANSPORT_PARAMETER_ERROR),
+    ] {
+        let client = RawPeer::client(&mut arena.rng, information);
+        let id = arena.add_client(client);
+        arena.pump();
+        let closed = arena.closed(id).expect("the server closes");
+        assert_eq!(closed.transport_code(), Some(expected), "{closed:?}");
+    }
+}
+
+#[test]
+fn a_server_whose_chosen_version_is_not_that_of_its_packets_is_refused() {
+    let mut arena = Arena::with_defaults();
+    for (information, expected) in [
+        // It was not offered.
+        (tampered(V2, &[V1, V2]), TransportErrorCode::VERSION_NEGOTIATION_ERROR),
+        (tampered(RESERVED, &[V1]), TransportErrorCode::VERSION_NEGOTIATION_ERROR),
+        (tampered(V1, &[Version(0)]), TransportErrorCode::TRANSPORT_PARAMETER_ERROR),
+    ] {
+        let id = arena.connect_to(|rng, first| RawPeer::server(rng, information, first));
+        arena.pump();
+        let closed = arena.closed(id).expect("the client closes");
+        assert_eq!(closed.transport_code(), Some(expected), "{closed:?}");
+    }
+}
+
+#[test]
+fn handshake_packets_of_another_version_than_the_negotiated_one_are_dropped() {
+    let mut arena = Arena::with_defaults();
+    let id = arena.client_in_handshake();
+    let other = arena.peer(id).packet(PacketType::Handshake).version(V2).payload(&[1]).datagram();
+    arena.send(id, &other);
+    let dropped = arena.connection(id).stats().packets_dropped;
+    assert_eq!(dropped.get(Discard::VersionUnexpected), 1, "{dropped:?}");
+    arena.pump();
+    assert!(arena.closed(id).is_none());
 }

@@ -441,6 +441,13 @@ impl RawPeer {
         self.keys.initiate_key_update(now, Duration::ZERO).expect("an update is allowed");
     }
 
+    /// Believes that the peer under test has acknowledged the last 1-RTT packet, with its keys.
+    pub fn pretend_acknowledged(&mut self, now: Instant) {
+        let last = self.next_number(SpaceId::Data).saturating_sub(1);
+        let generation = self.keys.key_generation();
+        self.keys.on_acked(now, packet_number(last), generation).expect("the same keys");
+    }
+
     /// How many key updates there were, by either side.
     pub fn key_generation(&self) -> u64 {
         self.keys.key_generation()
