@@ -9,7 +9,7 @@ use bytes::Bytes;
 use rustls::client::Resumption;
 use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 
-use crate::buffer::Train;
+use crate::buffer::{Occupancy, Slab, SlabRing, Train};
 use crate::config::{ClientConfig, EndpointConfig, ServerConfig};
 use crate::crypto;
 use crate::endpoint::{ConnectionHandle, Endpoint, EndpointEvent};
@@ -25,6 +25,8 @@ const MAX_ON_WIRE: usize = 64;
 /// Datagrams that an endpoint may send in a row: more would mean that it never stops.
 const MAX_BURST: usize = 10_000;
 const MAX_CONNECTIONS: usize = 8;
+/// Receive memory for one train; a single datagram is too small a part of it to be lent.
+const SLAB: usize = 8192;
 const MAX_INCOMING: usize = 4;
 const MAX_INCOMING_BYTES: usize = 10_000;
 
@@ -71,6 +73,37 @@ struct Host {
     connections: Vec<ConnectionHandle>,
     /// What the wire carries to this host.
     inbox: VecDeque<Vec<u8>>,
+    ring: SlabRing,
+    slab: Slab,
+}
+
+impl Host {
+    fn new(endpoint: Endpoint) -> Self {
+        let mut ring = SlabRing::new(SLAB, 4, Occupancy::default());
+        let slab = ring.checkout();
+        Self { endpoint, connections: Vec::new(), inbox: VecDeque::new(), ring, slab }
+    }
+
+    /// Takes what the wire carries next, with what fits into one train with it.
+    fn receive(&mut self, now: Instant, meta: DatagramMeta) {
+        let Some(mut first) = self.inbox.pop_front() else { return };
+        let stride = first.len();
+        if stride > SLAB {
+            return self.endpoint.recv(now, meta, Train::single(&mut first));
+        }
+        self.ring.renew(&mut self.slab);
+        let memory = self.slab.begin().expect("renewed");
+        memory[..stride].copy_from_slice(&first);
+        let mut len = stride;
+        while len % stride.max(1) == 0
+            && let Some(next) =
+                self.inbox.pop_front_if(|n| n.len() <= stride && len + n.len() <= SLAB)
+        {
+            memory[len..len + next.len()].copy_from_slice(&next);
+            len += next.len();
+        }
+        self.endpoint.recv(now, meta, Train::new(&mut self.slab, len, stride));
+    }
 }
 
 struct World<'a> {
@@ -88,10 +121,8 @@ impl<'a> World<'a> {
             .max_incoming_bytes(MAX_INCOMING_BYTES)
             .build()
             .expect("consistent limits");
-        let hosts = [(1, None), (2, Some(Arc::clone(&TLS.1)))].map(|(seed, server)| Host {
-            endpoint: Endpoint::new(config.clone(), server, Rng::from_seed([seed; 32])),
-            connections: Vec::new(),
-            inbox: VecDeque::new(),
+        let hosts = [(1, None), (2, Some(Arc::clone(&TLS.1)))].map(|(seed, server)| {
+            Host::new(Endpoint::new(config.clone(), server, Rng::from_seed([seed; 32])))
         });
         let mut world = Self { program, now, hosts };
         world.connect();
@@ -163,10 +194,7 @@ impl<'a> World<'a> {
     }
 
     fn deliver(&mut self, host: usize) {
-        if let Some(mut datagram) = self.hosts[host].inbox.pop_front() {
-            let meta = DatagramMeta::new(ADDRESSES[1 - host]);
-            self.hosts[host].endpoint.recv(self.now, meta, Train::single(&mut datagram));
-        }
+        self.hosts[host].receive(self.now, DatagramMeta::new(ADDRESSES[1 - host]));
     }
 
     /// Everything that is on the wire arrives, and what it leads to.
