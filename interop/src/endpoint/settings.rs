@@ -26,6 +26,8 @@ const LONG_PATIENCE: Duration = Duration::from_secs(240);
 const STREAM_WINDOW: u64 = 64 << 10;
 /// The same for the connection.
 const CONNECTION_WINDOW: u64 = 96 << 10;
+/// What every path carries: with this, a larger one is not searched for.
+const SMALLEST_MTU: u16 = 1200;
 /// Bidirectional streams that a client may have open: one that needs more has to wait until it gets
 /// more. The runner wants no more than 1000.
 const STREAMS: u64 = 100;
@@ -39,7 +41,12 @@ pub(super) fn client(contract: &Contract) -> Result<ClientConfig, Failure> {
     tls.dangerous().set_certificate_verifier(Arc::new(verifier));
     // Where it is not the matter of the case, each handshake is a whole one.
     tls.resumption = Resumption::disabled();
-    let config = patient(contract.case)
+    let mut transport = patient(contract.case);
+    if contract.case == Case::ZeroRtt {
+        // What the client sends later than in the first flight is counted, and padding with it.
+        transport = transport.initial_mtu(SMALLEST_MTU).mtu_upper_bound(SMALLEST_MTU);
+    }
+    let config = transport
         .initial_stream_window(STREAM_WINDOW)
         .initial_connection_window(CONNECTION_WINDOW)
         .build()
