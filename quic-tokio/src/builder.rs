@@ -1,7 +1,7 @@
 //! Settings of an endpoint.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, UdpSocket};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -33,6 +33,23 @@ pub struct EndpointBuilder {
     pub(crate) gso: Gso,
     pub(crate) receive_memory: usize,
     pub(crate) observing: Observing,
+    also: Vec<Further>,
+}
+
+/// A further socket.
+#[derive(Clone, Debug)]
+enum Further {
+    At(SocketAddr),
+    Is(Arc<UdpSocket>),
+}
+
+impl Further {
+    fn socket(&self) -> io::Result<UdpSocket> {
+        match self {
+            Self::At(addr) => Udp::bind(*addr),
+            Self::Is(socket) => socket.try_clone(),
+        }
+    }
 }
 
 /// Whether trains of datagrams go to the kernel in one call.
@@ -52,6 +69,7 @@ impl EndpointBuilder {
             gso: Gso::On,
             receive_memory: 8 << 20,
             observing: Observing::default(),
+            also: Vec::new(),
         }
     }
 
@@ -97,6 +115,21 @@ impl EndpointBuilder {
         self
     }
 
+    /// Receives at `addr` too, by a socket of its own; answers leave by the socket that was sent to.
+    /// For servers with a preferred address (see
+    /// [`ServerConfig::with_preferred_addresses`](quic_core::config::ServerConfig::with_preferred_addresses)),
+    /// or with addresses that one socket cannot have.
+    pub fn also_listen(mut self, addr: SocketAddr) -> Self {
+        self.also.push(Further::At(addr));
+        self
+    }
+
+    /// As [`also_listen`](Self::also_listen), with a socket that exists.
+    pub fn also_listen_on(mut self, socket: UdpSocket) -> Self {
+        self.also.push(Further::Is(Arc::new(socket)));
+        self
+    }
+
     /// Writes a qlog file of each connection into this directory, which must exist. The files are
     /// named after the original destination connection ID and the side, and end in `.sqlog`.
     ///
@@ -137,10 +170,14 @@ impl EndpointBuilder {
     /// Outside of a tokio runtime.
     #[allow(clippy::wrong_self_convention)]
     pub fn from_socket(self, socket: std::net::UdpSocket) -> io::Result<Endpoint> {
-        let udp = Udp::new(socket, self.socket_buffer, self.gso)?;
-        let shared = Arc::new(EndpointShared::new(udp.local_addr()));
+        let mut sockets = vec![Udp::new(socket, self.socket_buffer, self.gso)?];
+        for further in &self.also {
+            sockets.push(Udp::new(further.socket()?, self.socket_buffer, self.gso)?);
+        }
+        let addrs = sockets.iter().map(Udp::local_addr).collect();
+        let shared = Arc::new(EndpointShared::new(addrs));
         let client = self.client.clone();
-        driver::spawn(self, udp, Arc::clone(&shared));
+        driver::spawn(self, sockets, Arc::clone(&shared));
         Ok(Endpoint::new(shared, client))
     }
 }

@@ -1,6 +1,6 @@
 //! The handle of a connection.
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, UdpSocket};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use bytes::Bytes;
@@ -13,6 +13,7 @@ use quic_core::wire::{Dir, Side, VarInt, Version};
 use tokio::sync::oneshot;
 
 use crate::error::OpenError;
+use crate::move_error::MoveError;
 use crate::recv_stream::RecvStream;
 use crate::send_stream::SendStream;
 use crate::wait::wait;
@@ -26,7 +27,12 @@ pub(crate) struct ConnectionShared {
     pub(crate) early: Mutex<Early>,
     remote: Mutex<SocketAddr>,
     stats: Mutex<StatsDesk>,
+    /// Sockets that the connection is to move to.
+    pub(crate) moves: Mutex<Vec<(UdpSocket, MoveReply)>>,
 }
+
+/// The answer to a wish to move.
+pub(crate) type MoveReply = oneshot::Sender<Result<(), MoveError>>;
 
 /// What the handshake agreed on.
 #[derive(Debug, Default)]
@@ -63,6 +69,7 @@ impl ConnectionShared {
             early: Mutex::default(),
             remote: Mutex::new(remote),
             stats: Mutex::default(),
+            moves: Mutex::default(),
         }
     }
 
@@ -372,6 +379,36 @@ impl Connection {
     /// What the application had kept with the session that this client resumes.
     pub fn session_state(&self) -> Option<Bytes> {
         lock(&self.inner.early).kept.clone()
+    }
+
+    /// Moves the connection of a client to another socket, and with it to another address of this
+    /// host, without a pause for data under way (RFC 9000, section 9). The path is validated first,
+    /// and connection IDs change, so that observers cannot link the paths by them. Waits until
+    /// packets go the new way.
+    ///
+    /// # Errors
+    ///
+    /// If the connection must not or cannot move, or if nobody answers on the new path; it goes on
+    /// where it is.
+    ///
+    /// # Cancel safety
+    ///
+    /// Not cancel safe: if the future is dropped, the connection may move all the same.
+    pub async fn migrate(&self, socket: UdpSocket) -> Result<(), MoveError> {
+        let (reply, answer) = oneshot::channel();
+        lock(&self.inner.moves).push((socket, reply));
+        if self.inner.cell.error().is_some() {
+            lock(&self.inner.moves).clear();
+        }
+        self.inner.cell.nudge();
+        match answer.await {
+            Ok(moved) => moved,
+            Err(_) => match self.inner.cell.error() {
+                Some(error) => Err(MoveError::ConnectionLost(error)),
+                // Another call has taken its place.
+                None => Err(MoveError::NoAnswer),
+            },
+        }
     }
 
     /// Where the peer is now.

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, UdpSocket};
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
@@ -25,7 +25,8 @@ use crate::stats::{Counters, EndpointStats};
 pub(crate) struct EndpointShared {
     pub(crate) ready: Arc<ReadyList>,
     pub(crate) counters: Counters,
-    local_addr: SocketAddr,
+    /// Of all sockets that the endpoint was made with, the one that connections leave from first.
+    local_addrs: Mutex<Vec<SocketAddr>>,
     state: Mutex<State>,
     /// Somebody may accept the next connection, or learn that there will be none.
     incoming: Notify,
@@ -84,6 +85,10 @@ pub(crate) enum Command {
         code: VarInt,
         reason: Bytes,
     },
+    Rebind {
+        socket: UdpSocket,
+        reply: oneshot::Sender<io::Result<SocketAddr>>,
+    },
     /// The last handle is gone.
     Release,
 }
@@ -96,17 +101,18 @@ impl Command {
             | Self::Ignore(_)
             | Self::Retry(_)
             | Self::Close { .. }
+            | Self::Rebind { .. }
             | Self::Release => false,
         }
     }
 }
 
 impl EndpointShared {
-    pub(crate) fn new(local_addr: SocketAddr) -> Self {
+    pub(crate) fn new(local_addrs: Vec<SocketAddr>) -> Self {
         Self {
             ready: Arc::new(ReadyList::new()),
             counters: Counters::default(),
-            local_addr,
+            local_addrs: Mutex::new(local_addrs),
             state: Mutex::default(),
             incoming: Notify::new(),
             idle: Notify::new(),
@@ -439,9 +445,39 @@ impl Endpoint {
         }
     }
 
-    /// The address of the socket.
+    /// The address of the socket, the first one if there are several.
     pub fn local_addr(&self) -> SocketAddr {
-        self.inner.shared.local_addr
+        lock(&self.inner.shared.local_addrs)[0]
+    }
+
+    /// The addresses of all sockets, see [`EndpointBuilder::also_listen`].
+    pub fn local_addrs(&self) -> Vec<SocketAddr> {
+        lock(&self.inner.shared.local_addrs).clone()
+    }
+
+    /// Goes on with another socket, for instance because this host has another address now.
+    ///
+    /// Connections that this endpoint began move there as [`Connection::migrate`] says, and new ones
+    /// leave from there. Those that cannot move stay on the old socket, which is closed when none is
+    /// left. Waits until the moves have begun.
+    ///
+    /// # Errors
+    ///
+    /// If the socket lacks what is needed, or the endpoint is closed.
+    ///
+    /// # Cancel safety
+    ///
+    /// Not cancel safe: if the future is dropped, the endpoint may go on with the new socket.
+    pub async fn rebind(&self, socket: UdpSocket) -> io::Result<()> {
+        let gone = || io::Error::new(io::ErrorKind::NotConnected, "the endpoint is closed");
+        let (reply, answer) = oneshot::channel();
+        let shared = &self.inner.shared;
+        if !shared.send(Command::Rebind { socket, reply }) {
+            return Err(gone());
+        }
+        let local_addr = answer.await.unwrap_or_else(|_| Err(gone()))?;
+        lock(&shared.local_addrs)[0] = local_addr;
+        Ok(())
     }
 
     /// Counters of the socket.

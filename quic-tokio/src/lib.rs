@@ -34,6 +34,7 @@ mod driver;
 mod endpoint;
 mod error;
 mod incoming;
+mod move_error;
 mod observers;
 mod recv_stream;
 mod send_stream;
@@ -47,15 +48,17 @@ pub use connection::Connection;
 pub use endpoint::Endpoint;
 pub use error::{Delivery, OpenError, ReadError, ReadToEndError, WriteError};
 pub use incoming::Incoming;
+pub use move_error::MoveError;
 pub use recv_stream::RecvStream;
 pub use send_stream::SendStream;
 pub use stats::EndpointStats;
 
 pub use quic_core::config::{
     AddressValidation, ClientConfig, ConfigError, EndpointConfig, KeyUse, MemoryTokenStore,
-    RetryPolicy, ServerConfig, SpinBit, TokenScope, TokenStore, TransportConfig,
+    PreferredAddresses, RetryPolicy, ServerConfig, SpinBit, TokenScope, TokenStore,
+    TransportConfig,
 };
-pub use quic_core::connection::EarlyData;
+pub use quic_core::connection::{EarlyData, MigrateError};
 pub use quic_core::crypto::{KeyUpdateRefused, SessionMemory, TokenKey};
 pub use quic_core::endpoint::{AcceptError, ConnectError as BeginError};
 pub use quic_core::error::ConnectionError;

@@ -11,7 +11,7 @@ use quic_core::endpoint::{ConnectionHandle, Endpoint, EndpointEvent, IncomingId}
 use quic_core::error::ConnectionError;
 use quic_core::path::AddressProof;
 use quic_core::stream::StreamAudit;
-use quic_core::{DatagramMeta, Train};
+use quic_core::{DatagramMeta, SocketId, Train};
 
 use crate::net::Datagram;
 use crate::tls;
@@ -43,8 +43,10 @@ pub struct Known {
 pub struct Host {
     /// The endpoint.
     pub endpoint: Endpoint,
-    /// Its address.
+    /// Its address, that of its first socket.
     pub address: SocketAddr,
+    /// The addresses of its other sockets.
+    pub also: Vec<SocketAddr>,
     /// False if incoming connections are left waiting.
     pub accepts: bool,
     /// Those that were, and how they have proved their address.
@@ -64,6 +66,7 @@ impl Host {
         Self {
             endpoint,
             address,
+            also: Vec::new(),
             accepts: true,
             waiting: Vec::new(),
             copies: false,
@@ -110,9 +113,17 @@ impl Host {
         self.endpoint.connection_mut(handle)
     }
 
+    /// The socket with this address.
+    pub fn socket_at(&self, address: SocketAddr) -> Option<SocketId> {
+        let mut all = std::iter::once(&self.address).chain(&self.also);
+        let index = all.position(|known| *known == address)?;
+        Some(SocketId(u16::try_from(index).expect("few sockets")))
+    }
+
     /// Hands over a datagram.
     pub fn receive(&mut self, now: Instant, datagram: &Datagram) {
-        let meta = DatagramMeta { ecn: datagram.ecn, ..DatagramMeta::new(datagram.from) };
+        let socket = self.socket_at(datagram.to).unwrap_or_default();
+        let meta = DatagramMeta { socket, ecn: datagram.ecn, ..DatagramMeta::new(datagram.from) };
         let len = datagram.payload.len();
         if self.copies || len > SLAB {
             let mut payload = datagram.payload.clone();
@@ -127,9 +138,13 @@ impl Host {
     pub fn transmit(&mut self, now: Instant, mut send: impl FnMut(Datagram)) {
         while let Some(transmit) = self.endpoint.poll_transmit(now, &mut self.buf, TRAIN) {
             let size = transmit.segment_size.unwrap_or(transmit.len);
+            let from = match transmit.socket {
+                SocketId::FIRST => self.address,
+                SocketId(other) => self.also[usize::from(other) - 1],
+            };
             for payload in self.buf[..transmit.len].chunks(size) {
                 send(Datagram {
-                    from: self.address,
+                    from,
                     to: transmit.remote,
                     ecn: transmit.ecn,
                     payload: payload.to_vec(),

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use quic_core::config::{
     AddressValidation, ClientConfig, EndpointConfig, EndpointConfigBuilder, MemoryTokenStore,
-    ServerConfig, TokenStore, TransportConfig, TransportConfigBuilder,
+    PreferredAddresses, ServerConfig, TokenStore, TransportConfig, TransportConfigBuilder,
 };
 use quic_core::connection::{Connection, ConnectionEvent};
 use quic_core::crypto::ResetKey;
@@ -74,6 +74,8 @@ pub struct Setup {
     pub early_data: bool,
     /// Whether [`Crossing::frames`] is filled in.
     pub tapped: bool,
+    /// Where the server asks the client to move to.
+    pub preferred: PreferredAddresses,
 }
 
 impl Setup {
@@ -96,6 +98,7 @@ impl Setup {
             traced: true,
             early_data: false,
             tapped: false,
+            preferred: PreferredAddresses::default(),
         }
     }
 
@@ -166,6 +169,7 @@ impl Setup {
         let server_config = ServerConfig::new(server_tls, transport(self.server, "server"));
         let server_config =
             server_config.expect("valid settings").with_address_validation(self.validation);
+        let server_config = server_config.with_preferred_addresses(self.preferred);
         let server_config = Arc::new(match self.early_data {
             true => server_config.with_early_data(&[]).expect("sessions are stored"),
             false => server_config,
@@ -412,10 +416,13 @@ impl Pair {
     }
 
     fn deliver(&mut self, datagram: &Datagram) {
-        if datagram.to == self.server.address {
+        if self.server.socket_at(datagram.to).is_some() {
             self.amplification.on_client_datagram(&datagram.payload);
             self.server.receive(self.now, datagram);
         } else if datagram.to == self.external {
+            let to = self.client.address;
+            self.client.receive(self.now, &Datagram { to, ..datagram.clone() });
+        } else if self.client.also.contains(&datagram.to) {
             self.client.receive(self.now, datagram);
         }
     }
@@ -442,12 +449,14 @@ impl Pair {
                     .for_each(|datagram| network.send(*now, to_server, datagram)),
             }
         };
+        let inside = client.address;
         let mut copies = Vec::new();
         client.transmit(*now, |datagram| {
             if let Some(from) = *copied_from {
                 copies.push(Datagram { from, ..datagram.clone() });
             }
-            send(true, Datagram { from: *external, ..datagram });
+            let from = if datagram.from == inside { *external } else { datagram.from };
+            send(true, Datagram { from, ..datagram });
         });
         for copy in copies {
             server.receive(*now, &copy);

@@ -85,6 +85,14 @@ impl LocalIds {
         self.peer_limit = limit;
     }
 
+    /// The peer learns of `id` by our transport parameters: number 1.
+    pub fn issue_in_parameters(&mut self, id: ConnectionId) {
+        debug_assert_eq!(self.next_sequence, 1);
+        let sequence = self.next_sequence;
+        self.ids.push_back(Issued { sequence, id, announcement: Delivery::Acknowledged });
+        self.next_sequence += 1;
+    }
+
     /// Makes one more connection ID if the peer should have more. The caller routes it and asks
     /// again until there is none.
     // req 9000-5.1.1-042, 9000-5.1.1-044, 9000-5.1.1-045, 9000-5.1.1-046, 9000-5.1.1-048

@@ -17,7 +17,7 @@ mod versions;
 pub use client::ClientConfig;
 pub use endpoint::{EndpointConfig, EndpointConfigBuilder};
 pub use error::ConfigError;
-pub use server::ServerConfig;
+pub use server::{PreferredAddresses, ServerConfig};
 pub use tokens::{MAX_TOKEN_LEN, MemoryTokenStore, TokenScope, TokenStore};
 pub use transport::{KeyUse, SpinBit, TransportConfig, TransportConfigBuilder};
 pub use validation::{AddressValidation, RetryPolicy};

@@ -1,5 +1,6 @@
 //! What a server needs to accept connections.
 
+use std::net::{SocketAddrV4, SocketAddrV6};
 use std::sync::Arc;
 
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -23,6 +24,23 @@ pub struct ServerConfig {
     transport: Arc<TransportConfig>,
     early_data: Option<EarlyData>,
     validation: AddressValidation,
+    preferred: PreferredAddresses,
+}
+
+/// Where a server would rather be talked to after the handshake, for each family of addresses.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PreferredAddresses {
+    /// For clients that came by IPv4.
+    pub ipv4: Option<SocketAddrV4>,
+    /// For clients that came by IPv6.
+    pub ipv6: Option<SocketAddrV6>,
+}
+
+impl PreferredAddresses {
+    /// True if the server would rather stay where it is.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// A server that takes early data.
@@ -56,7 +74,8 @@ impl ServerConfig {
         ServerConnection::new(Arc::clone(&tls), Version::V1, Vec::new())?;
         let takes_early_data = tls.max_early_data_size != 0;
         let validation = AddressValidation::default();
-        let config = Self { tls, transport, early_data: None, validation };
+        let preferred = PreferredAddresses::default();
+        let config = Self { tls, transport, early_data: None, validation, preferred };
         if takes_early_data { config.with_early_data(&[]) } else { Ok(config) }
     }
 
@@ -107,6 +126,18 @@ impl ServerConfig {
     /// True if early data is accepted.
     pub fn takes_early_data(&self) -> bool {
         self.early_data.is_some()
+    }
+
+    /// Clients that can are asked to move to these addresses once the handshake is confirmed
+    /// (RFC 9000, section 9.6). The endpoint must receive there, see the driver. Default: none.
+    #[must_use]
+    pub fn with_preferred_addresses(self, preferred: PreferredAddresses) -> Self {
+        Self { preferred, ..self }
+    }
+
+    /// Where clients are asked to move to.
+    pub fn preferred_addresses(&self) -> PreferredAddresses {
+        self.preferred
     }
 
     /// The same with other transport settings.

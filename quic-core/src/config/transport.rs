@@ -47,6 +47,7 @@ pub struct TransportConfig {
     spin_bit: SpinBit,
     key_update_after: KeyUse,
     migration: bool,
+    preferred_address: bool,
     streams: StreamConfig,
     recovery: RecoveryConfig,
     observers: ObserverFactories,
@@ -92,6 +93,7 @@ impl Default for TransportConfig {
             spin_bit: SpinBit::default(),
             key_update_after: KeyUse::default(),
             migration: true,
+            preferred_address: true,
             streams: StreamConfig::default(),
             recovery: RecoveryConfig::default(),
             observers: ObserverFactories::default(),
@@ -145,6 +147,11 @@ impl TransportConfig {
     /// After how much use 1-RTT keys are updated.
     pub fn key_update_after(&self) -> KeyUse {
         self.key_update_after
+    }
+
+    /// Whether a client moves to the preferred address of its server.
+    pub fn follows_preferred_address(&self) -> bool {
+        self.preferred_address
     }
 
     /// Whether the peer may move to another address.

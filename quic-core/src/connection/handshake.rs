@@ -8,7 +8,7 @@ use crate::crypto::KeyChange;
 use crate::error::{TransportError, Violation};
 use crate::observe::{Event, Initiator};
 use crate::wire::frame;
-use crate::wire::transport_params::HandshakeConnectionIds;
+use crate::wire::transport_params::{HandshakeConnectionIds, PreferredAddress};
 use crate::wire::{ConnectionId, Side, SpaceId, TransportParameters};
 
 /// Where HANDSHAKE_DONE stands; only a server ever leaves `NotDue`.
@@ -29,6 +29,8 @@ pub(super) struct Handshake {
     peer_initial_scid: Option<ConnectionId>,
     peer_params: Option<TransportParameters>,
     done: HandshakeDone,
+    /// This server has told of another address of its own.
+    pub(super) offers_preferred_address: bool,
     /// How many times a repetition of the peer may still bring one of ours forward.
     early_repeats: u8,
 }
@@ -46,6 +48,7 @@ impl Handshake {
             peer_initial_scid,
             peer_params: None,
             done: HandshakeDone::NotDue,
+            offers_preferred_address: false,
             early_repeats: MAX_EARLY_REPEATS,
         }
     }
@@ -75,9 +78,14 @@ impl Handshake {
             .map_or(DEFAULT_ACK_DELAY_EXPONENT, TransportParameters::ack_delay_shift)
     }
 
-    /// The server has told of another address of its own.
-    pub(super) fn offers_preferred_address(&self) -> bool {
-        false
+    /// Where the server would rather be.
+    pub(super) fn preferred_address(&self) -> Option<&PreferredAddress> {
+        self.peer_params.as_ref()?.preferred_address.as_ref()
+    }
+
+    /// The peer has asked not to be talked to from another address.
+    pub(super) fn forbids_migration(&self) -> bool {
+        self.peer_params.as_ref().is_some_and(|params| params.disable_active_migration)
     }
 
     /// The largest datagram that the peer takes, once it has told.
@@ -246,6 +254,7 @@ impl Connection {
             self.remote_ids.set_initial_reset_token(token);
             self.sync_reset_tokens();
         }
+        self.on_preferred_address(&params)?;
         self.handshake.peer_params = Some(params);
         Ok(())
     }
@@ -296,6 +305,7 @@ impl Connection {
         self.keys.on_handshake_confirmed();
         self.observers.emit(now, || Event::HandshakeConfirmed);
         self.events.push_back(ConnectionEvent::HandshakeConfirmed);
+        self.seek_preferred_address(now);
     }
 
     // req 9000-19.20-480

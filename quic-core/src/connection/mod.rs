@@ -13,6 +13,7 @@
 //! | `tokens` | tokens for later connections, given and received | |
 //! | `versions` | which version is spoken, and how both sides come to it | |
 //! | `paths` | which path is used: following the peer, validation, falling back | |
+//! | `migrate` | a client moves, by call or to the server's preferred address | |
 //! | `probe` | datagrams that try out a path | |
 //! | `timers` | every deadline, and what happens when it passes | |
 //! | `close` | closing, draining, and why | |
@@ -39,6 +40,7 @@ mod frames_out;
 mod handshake;
 mod inject;
 mod key_update;
+mod migrate;
 mod paths;
 mod patience;
 mod probe;
@@ -55,6 +57,7 @@ mod versions;
 
 pub use api::{ConnectionEvent, HandshakeData, PathEvent};
 pub use early::EarlyData;
+pub use migrate::MigrateError;
 pub use setup::{ConnectionSetup, Role};
 
 use std::collections::VecDeque;
@@ -69,12 +72,12 @@ use crate::config::TransportConfig;
 use crate::crypto::{Keyring, Session};
 use crate::error::ConnectionError;
 use crate::observe::{Event, Observers};
-use crate::path::{OtherPaths, Path};
+use crate::path::{OtherPaths, Path, PathEnds};
 use crate::recovery::{AckOutcome, Recovery};
 use crate::space::PacketSpace;
 use crate::stream::{StateChange, Streams};
 use crate::util::rng::Rng;
-use crate::wire::{ConnectionId, ResetToken, Side, SpaceId};
+use crate::wire::{ConnectionId, PacketNumber, ResetToken, Side, SpaceId};
 
 use early::Early;
 use handshake::Handshake;
@@ -131,6 +134,9 @@ pub struct Connection {
     /// The path in use.
     path: Path,
     others: OtherPaths,
+    /// The address that this server has left for its preferred one, and the largest packet number
+    /// that was received until then.
+    left_address: Option<(PathEnds, PacketNumber)>,
     /// The tokens that reset the connection, and where from, as the endpoint knows them.
     reset_tokens: Vec<(ResetToken, SocketAddr)>,
     local_ids: LocalIds,

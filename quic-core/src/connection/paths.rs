@@ -39,10 +39,13 @@ impl Connection {
             // It may have come to an address of ours that was left.
             Side::Client => known.any(|path| path.is_at(datagram.remote)),
             Side::Server => {
-                self.state.is_confirmed()
-                    && self.config.allows_migration()
-                    && (self.handshake.offers_preferred_address()
-                        || known.any(|path| path.is_from(datagram.socket, datagram.local_ip)))
+                let here = known.any(|path| path.is_from(datagram.socket, datagram.local_ip));
+                let allowed = match here {
+                    // Whoever is at the preferred address may move from there.
+                    true => self.config.allows_migration() || self.left_address.is_some(),
+                    false => self.handshake.offers_preferred_address,
+                };
+                allowed && self.state.is_confirmed()
             }
         }
     }
@@ -175,6 +178,15 @@ impl Connection {
         };
         if is_sound || purpose == Purpose::Fallback {
             self.others.leave_fallback(until);
+        }
+        if self.side == Side::Server {
+            let left = old.ends();
+            if !self.path.is_from(left.socket, left.local_ip) {
+                self.note_left_address(left);
+            }
+        } else {
+            // The server follows the first packet that does more than probe.
+            self.ping();
         }
         let evicted = self.others.add(old, purpose);
         debug_assert!(evicted.is_none(), "the one that was taken out has left room");
@@ -319,7 +331,7 @@ impl Connection {
 
     /// Forgets a path, and gives its connection ID back if no other path uses it.
     // req 9000-5.1.2-053
-    fn drop_path(&mut self, path: Path) {
+    pub(super) fn drop_path(&mut self, path: Path) {
         if let Some(sequence) = path.remote_id
             && !self.others.iter().any(|other| other.path.remote_id == Some(sequence))
         {
@@ -330,7 +342,7 @@ impl Connection {
 
     /// Three times the probe timeout, of the path in use or of one without any measurement.
     // req 9000-8.2.4-168
-    fn validation_period(&self) -> Duration {
+    pub(super) fn validation_period(&self) -> Duration {
         let unmeasured = RttEstimator::new(INITIAL_RTT).pto_base();
         self.probe_timeout(SpaceId::Data).max(unmeasured) * VALIDATION_PTOS
     }

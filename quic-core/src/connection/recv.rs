@@ -8,7 +8,7 @@ use crate::buffer::Lender;
 use crate::crypto::{self, KeyUpdateProgress, OpenError};
 use crate::error::Discard;
 use crate::observe::Event;
-use crate::path::DatagramMeta;
+use crate::path::{DatagramMeta, PathEnds};
 use crate::wire::SpaceId;
 use crate::wire::header::{Header, PartialHeader};
 use crate::wire::{ConnectionId, PacketNumber, PacketType, ResetToken, Side, Version};
@@ -162,6 +162,10 @@ impl Connection {
         // req 9000-12.3-287, 9000-12.3-288
         if state.received.is_duplicate(number) {
             return Err(Discard::Duplicate);
+        }
+        let is_data = opened.space == SpaceId::Data;
+        if is_data && self.is_for_left_address(&PathEnds::from(meta), number) {
+            return Err(Discard::AddressLeft);
         }
         let authentic = Opened {
             space: opened.space,

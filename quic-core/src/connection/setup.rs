@@ -7,9 +7,9 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
-use super::Connection;
 use super::early::Early;
 use super::handshake::Handshake;
+use super::migrate::preferred_parameter;
 use super::patience::Patience;
 use super::recv::Undecryptable;
 use super::retry::Admission;
@@ -18,8 +18,9 @@ use super::timers::Deadlines;
 use super::tokens::NewTokens;
 use super::train::Run;
 use super::versions::{Again, Versions, encode_params, information};
+use super::{Connection, RouteChange};
 use crate::cid::{Generator, LocalIds, RemoteIds};
-use crate::config::TransportConfig;
+use crate::config::{PreferredAddresses, TransportConfig};
 use crate::crypto::{Keyring, ResetKey, Session};
 use crate::observe::{ConnectionInfo, ConnectionState, Event, Initiator};
 use crate::path::{AddressProof, OtherPaths, Path, PathEnds, SocketId};
@@ -52,6 +53,8 @@ pub enum Role {
         proof: AddressProof,
         /// What the client sends to after a Retry: the connection ID that the Retry named.
         retry_source: Option<ConnectionId>,
+        /// Where clients should move to.
+        preferred: PreferredAddresses,
     },
 }
 
@@ -142,6 +145,7 @@ impl Connection {
             recovery: Recovery::new(now, side),
             path: Path::new(now, side, ends, config.recovery()),
             others: OtherPaths::new(now),
+            left_address: None,
             reset_tokens: Vec::new(),
             local_ids: LocalIds::new(setup.local_cid, setup.cid_generator, setup.reset_key),
             remote_ids: RemoteIds::new(remote_cid, config.active_connection_id_limit()),
@@ -159,6 +163,12 @@ impl Connection {
             rng: setup.rng,
             config,
         };
+        if let Some(preferred) = &params.preferred_address {
+            let id = preferred.connection_id;
+            connection.local_ids.issue_in_parameters(id);
+            connection.routes.push_back(RouteChange::Issued(id));
+            connection.handshake.offers_preferred_address = true;
+        }
         connection.announce(now);
         if proof.is_validated() {
             connection.path.on_address_validated();
@@ -225,10 +235,15 @@ fn local_parameters(setup: &mut ConnectionSetup) -> TransportParameters {
     // RFC 9369, section 4: whoever speaks version 2 sends it.
     let grease = u32::from_be_bytes(setup.rng.array());
     params.version_information = Some(information(setup.version, &setup.versions, grease));
-    if let Role::Server { retry_source, .. } = &setup.role {
+    if let Role::Server { retry_source, preferred, .. } = &setup.role {
         params.retry_source_connection_id = *retry_source;
         params.original_destination_connection_id = Some(setup.original_dcid);
         params.stateless_reset_token = Some(setup.reset_key.token(&setup.local_cid));
+        if !preferred.is_empty() {
+            let id = setup.cid_generator.generate(&mut setup.rng);
+            let token = setup.reset_key.token(&id);
+            params.preferred_address = Some(preferred_parameter(preferred, id, token));
+        }
     }
     params
 }

@@ -113,6 +113,7 @@ impl Two {
                 peer_initial_scid,
                 proof: AddressProof::None,
                 retry_source: None,
+                preferred: crate::config::PreferredAddresses::default(),
             };
             let setup = setup(&mut self.rng, role, header.dcid);
             self.server = Some(Connection::new(self.now, setup).unwrap());

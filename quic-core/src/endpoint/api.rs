@@ -68,6 +68,22 @@ impl Endpoint {
         remote: SocketAddr,
         server_name: &str,
     ) -> Result<ConnectionHandle, ConnectError> {
+        self.connect_from(now, SocketId::FIRST, config, remote, server_name)
+    }
+
+    /// As [`Endpoint::connect`], by another socket than the first.
+    ///
+    /// # Errors
+    ///
+    /// If the attempt cannot begin. What goes wrong later is an event of the connection.
+    pub fn connect_from(
+        &mut self,
+        now: Instant,
+        socket: SocketId,
+        config: &Arc<ClientConfig>,
+        remote: SocketAddr,
+        server_name: &str,
+    ) -> Result<ConnectionHandle, ConnectError> {
         let server_name = ServerName::try_from(server_name.to_owned())
             .map_err(|_| ConnectError::InvalidServerName)?;
         if remote.port() == 0 || remote.ip().is_unspecified() {
@@ -98,7 +114,7 @@ impl Endpoint {
             original_dcid: self.config.connection_ids().generate(&mut self.rng),
             local_cid,
             remote,
-            socket: SocketId::FIRST,
+            socket,
             local_ip: None,
             config: Arc::clone(config.transport()),
             cid_generator: self.config.connection_ids(),
@@ -154,6 +170,7 @@ impl Endpoint {
                     AddressProof::Retry => Some(incoming.dcid),
                     AddressProof::None | AddressProof::NewToken => None,
                 },
+                preferred: server.preferred_addresses(),
             },
             version: incoming.version,
             versions: Arc::clone(self.config.supported_versions()),

@@ -58,6 +58,7 @@ discards! {
     Duplicate "the packet number was already received"
     PacketNumberTooOld "the packet number is too old to tell whether it was already received"
     PathUnknown "the packet came over a path that is not allowed"
+    AddressLeft "the packet was sent to an address that was left for the preferred one"
     ConnectionClosing "the connection is closing or draining"
     BufferFull "there is no room to keep the packet until it can be processed"
     ServerBusy "the server takes no new connection"

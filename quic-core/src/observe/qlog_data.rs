@@ -484,6 +484,7 @@ fn drop_trigger(reason: Discard) -> &'static str {
         Discard::ZeroRttRejected
         | Discard::PacketNumberTooOld
         | Discard::PathUnknown
+        | Discard::AddressLeft
         | Discard::BufferFull
         | Discard::ServerBusy
         | Discard::NotAServer => "rejected",

@@ -9,8 +9,9 @@ use quic_core::endpoint::Endpoint as Core;
 use quic_core::{DatagramMeta, SocketId};
 use quinn_udp::RecvMeta;
 
+use super::sockets::Socket;
 use crate::stats::Counters;
-use crate::udp::{Udp, from_codepoint};
+use crate::udp::from_codepoint;
 
 /// How many datagrams, or trains of them, one call receives.
 const BATCH: usize = 8;
@@ -21,13 +22,12 @@ const SLAB: usize = WINDOW + 1;
 /// How many calls in a row may fail before the socket is given up.
 const MAX_ERRORS: u32 = 64;
 
-/// Receives for one socket.
+/// Receives for all sockets, one after the other.
 #[derive(Debug)]
 pub(super) struct Inbound {
     ring: SlabRing,
     slabs: [Slab; BATCH],
     metas: [RecvMeta; BATCH],
-    errors_in_a_row: u32,
 }
 
 /// What came of an attempt to receive.
@@ -50,15 +50,15 @@ impl Inbound {
             slabs: std::array::from_fn(|_| ring.checkout()),
             ring,
             metas: [RecvMeta::default(); BATCH],
-            errors_in_a_row: 0,
         }
     }
 
-    /// Receives one batch.
+    /// Receives one batch from the socket with number `id`.
     pub(super) fn receive(
         &mut self,
         cx: &mut Context<'_>,
-        udp: &Udp,
+        id: SocketId,
+        socket: &mut Socket,
         core: &mut Core,
         counters: &Counters,
     ) -> Received {
@@ -67,14 +67,14 @@ impl Inbound {
             let slab = slabs.next().expect("as many slabs as buffers");
             IoSliceMut::new(slab.begin().expect("renewed when it was lent"))
         });
-        match udp.poll_recv(cx, &mut buffers, &mut self.metas) {
+        match socket.udp.poll_recv(cx, &mut buffers, &mut self.metas) {
             Poll::Pending => Received::Nothing,
             Poll::Ready(Ok(filled)) => {
-                self.errors_in_a_row = 0;
+                socket.errors_in_a_row = 0;
                 let now = Instant::now();
                 counters.recv_calls.add(1);
                 for index in 0..filled {
-                    self.deliver(index, now, core, counters);
+                    self.deliver(id, index, now, core, counters);
                 }
                 Received::Some(now)
             }
@@ -83,9 +83,9 @@ impl Inbound {
                 // Some systems say with this that a datagram sent earlier found nobody: then it is
                 // for peers to decide how often it comes.
                 if error.kind() != io::ErrorKind::ConnectionReset {
-                    self.errors_in_a_row += 1;
+                    socket.errors_in_a_row += 1;
                 }
-                if self.errors_in_a_row > MAX_ERRORS {
+                if socket.errors_in_a_row > MAX_ERRORS {
                     return Received::Broken(error);
                 }
                 // Most are about a single datagram that was sent earlier.
@@ -96,11 +96,18 @@ impl Inbound {
     }
 
     /// Hands the datagrams of one buffer to the core, and makes the buffer ready for the next call.
-    fn deliver(&mut self, index: usize, now: Instant, core: &mut Core, counters: &Counters) {
+    fn deliver(
+        &mut self,
+        socket: SocketId,
+        index: usize,
+        now: Instant,
+        core: &mut Core,
+        counters: &Counters,
+    ) {
         let meta = &self.metas[index];
         let slab = &mut self.slabs[index];
         let from = DatagramMeta {
-            socket: SocketId::FIRST,
+            socket,
             remote: meta.addr,
             local_ip: meta.dst_ip,
             ecn: meta.ecn.map(from_codepoint),

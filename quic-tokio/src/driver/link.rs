@@ -6,7 +6,9 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use quic_core::config::TransportConfig;
-use quic_core::connection::{Connection, ConnectionEvent, EarlyData, HandshakeData as Data};
+use quic_core::connection::{
+    Connection, ConnectionEvent, EarlyData, HandshakeData as Data, PathEvent,
+};
 use quic_core::endpoint::ConnectionHandle;
 use quic_core::error::ConnectionError;
 use quic_core::link::{Links, Scratch};
@@ -14,7 +16,8 @@ use quic_core::observe::Stats;
 use quic_core::shared::Wakes;
 use quic_core::wire::{StreamId, VarInt};
 
-use crate::connection::{Agreed, ConnectionShared, lock};
+use crate::connection::{Agreed, ConnectionShared, MoveReply, lock};
+use crate::move_error::MoveError;
 
 /// What the driver keeps of one connection.
 #[derive(Debug)]
@@ -26,6 +29,8 @@ pub(super) struct Link {
     phase: Phase,
     /// The application knows that streams can be used.
     usable: bool,
+    /// Who waits for the connection to have moved.
+    moving: Option<MoveReply>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,7 +48,7 @@ impl Link {
         remote: SocketAddr,
     ) -> Self {
         let links = Links::new(config.streams());
-        Self { handle, shared, links, remote, phase: Phase::Alive, usable: false }
+        Self { handle, shared, links, remote, phase: Phase::Alive, usable: false, moving: None }
     }
 
     /// The application has left something in the connection's cell.
@@ -108,7 +113,7 @@ impl Link {
                 ConnectionEvent::EarlyDataRejected => {
                     self.on_early_data_rejected(connection, &mut scratch.wakes);
                 }
-                ConnectionEvent::Path(_) => {}
+                ConnectionEvent::Path(event) => self.on_path_event(event),
                 ConnectionEvent::Stream(event) => {
                     let streams = connection.streams();
                     self.links.on_event(event, &self.shared.cell, streams, scratch);
@@ -123,9 +128,34 @@ impl Link {
         }
     }
 
+    /// The sockets that the application wants the connection to move to.
+    pub(super) fn take_moves(&self) -> Vec<(std::net::UdpSocket, MoveReply)> {
+        std::mem::take(&mut lock(&self.shared.moves))
+    }
+
+    /// The connection has begun to move, or cannot.
+    pub(super) fn on_move_begun(&mut self, begun: Result<(), MoveError>, reply: MoveReply) {
+        match begun {
+            // The one before was given up.
+            Ok(()) => drop(self.moving.replace(reply)),
+            Err(error) => drop(reply.send(Err(error))),
+        }
+    }
+
+    fn on_path_event(&mut self, event: PathEvent) {
+        let Some(reply) = self.moving.take() else { return };
+        // Who has asked may have gone.
+        let _ = reply.send(match event {
+            PathEvent::Moved { .. } => Ok(()),
+            PathEvent::MoveFailed { .. } => Err(MoveError::NoAnswer),
+        });
+    }
+
     /// The connection is over: everyone learns it.
     fn on_closed(&mut self, error: ConnectionError, stats: Stats, wakes: &mut Wakes) {
         self.phase = Phase::Over;
+        self.moving = None;
+        lock(&self.shared.moves).clear();
         self.shared.close_stats(stats);
         // First the reason, so that whoever is told of the loss finds it.
         let unseen = self.shared.cell.on_closed(error, wakes);
@@ -180,7 +210,7 @@ impl Link {
         let remote = connection.remote_address();
         if remote != self.remote {
             self.remote = remote;
-            self.shared.set_remote(remote);
+            self.shared.set_remote(super::canonical(remote));
         }
         self.links.update_limits(&self.shared.cell, connection.streams(), wakes);
         if !self.usable && connection.is_usable() {

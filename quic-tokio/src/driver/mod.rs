@@ -1,8 +1,9 @@
-//! The task that owns a socket and all its connections.
+//! The task that owns the sockets of an endpoint and all its connections.
 //!
 //! | file | what it does |
 //! |---|---|
-//! | `inbound`, `outbound` | datagrams between the socket and the core, in batches |
+//! | `sockets` | the sockets: most endpoints have one, those that move or are at several addresses more |
+//! | `inbound`, `outbound` | datagrams between the sockets and the core, in batches |
 //! | `link` | one connection: its cell on one side, the core on the other |
 //!
 //! There is nothing else that runs: no task, channel or lock per connection. A round takes in a
@@ -13,7 +14,9 @@
 mod inbound;
 mod link;
 mod outbound;
+mod sockets;
 
+use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -21,40 +24,47 @@ use std::task::{Context, Poll};
 use std::time::{Instant, SystemTime};
 
 use quic_core::config::{ClientConfig, ServerConfig, TransportConfig};
+use quic_core::connection::Connection;
 use quic_core::endpoint::{
     AcceptError, ConnectError as BeginError, ConnectionHandle, Endpoint as Core, EndpointEvent,
     IncomingId,
 };
 use quic_core::link::{FIRST_GRANT, Scratch};
+use quic_core::path::PathEnds;
 use quic_core::shared::{ConnectionCell, Ready};
 use quic_core::util::Rng;
 use quic_core::wire::Side;
 use ring::rand::{SecureRandom, SystemRandom};
 use tokio::time::Sleep;
 
-use crate::builder::EndpointBuilder;
+use crate::builder::{EndpointBuilder, Gso};
 use crate::connect_error::ConnectError;
 use crate::connection::{ConnectionRef, ConnectionShared, Keeper};
 use crate::endpoint::{Arrival, Command, EndpointShared, Reply};
+use crate::move_error::MoveError;
 use crate::observers::Observing;
 use crate::udp::Udp;
 use inbound::{Inbound, Received};
 use link::Link;
 use outbound::{Flow, Outbound};
+use sockets::Sockets;
 
 /// Rounds before other tasks of the thread get their turn.
 const MAX_ROUNDS: usize = 4;
 
 /// Starts the driver of an endpoint on the current runtime.
-pub(crate) fn spawn(settings: EndpointBuilder, udp: Udp, shared: Arc<EndpointShared>) {
-    tokio::spawn(Driver::new(settings, udp, shared));
+pub(crate) fn spawn(settings: EndpointBuilder, sockets: Vec<Udp>, shared: Arc<EndpointShared>) {
+    tokio::spawn(Driver::new(settings, sockets, shared));
 }
 
 /// The owner of everything; see the module documentation.
 struct Driver {
     shared: Arc<EndpointShared>,
     core: Core,
-    udp: Udp,
+    sockets: Sockets,
+    /// Of sockets that are added later.
+    socket_buffer: usize,
+    gso: Gso,
     inbound: Inbound,
     outbound: Outbound,
     /// By index of the connection's handle.
@@ -88,7 +98,7 @@ enum Round {
 }
 
 impl Driver {
-    fn new(settings: EndpointBuilder, udp: Udp, shared: Arc<EndpointShared>) -> Self {
+    fn new(settings: EndpointBuilder, sockets: Vec<Udp>, shared: Arc<EndpointShared>) -> Self {
         let observing = settings.observing;
         let server = settings.server.map(|config| observing.server(&config));
         let max_incoming = settings.endpoint.max_incoming();
@@ -101,7 +111,9 @@ impl Driver {
         Self {
             shared,
             core,
-            udp,
+            sockets: Sockets::new(Instant::now(), sockets),
+            socket_buffer: settings.socket_buffer,
+            gso: settings.gso,
             inbound,
             outbound: Outbound::default(),
             links: Vec::new(),
@@ -117,23 +129,18 @@ impl Driver {
     }
 
     fn round(&mut self, cx: &mut Context<'_>) -> Round {
-        let received = self.inbound.receive(cx, &self.udp, &mut self.core, &self.shared.counters);
-        let (now, mut busy) = match received {
-            Received::Some(now) => (now, true),
-            Received::Nothing => (Instant::now(), false),
-            Received::Broken(error) => {
-                tracing::error!(%error, "the socket of an endpoint is broken");
-                return Round::Over;
-            }
-        };
+        let Some(received) = self.receive(cx) else { return Round::Over };
+        let (now, mut busy) = (received.unwrap_or_else(Instant::now), received.is_some());
         busy |= self.take_ready(now);
         if self.core.next_deadline().is_some_and(|deadline| deadline <= now) {
             self.core.handle_timeout(now);
             busy = true;
         }
         self.take_events();
-        let flow = self.outbound.send(cx, &self.udp, &mut self.core, &self.shared.counters);
+        let counters = &self.shared.counters;
+        let flow = self.outbound.send(cx, &self.sockets, &mut self.core, counters);
         self.shared.counters.take_over(&self.core.stats());
+        self.sweep_sockets(now);
         // Sending ends connections now and then, and what follows from that may be sent.
         busy |= self.take_events();
         self.scratch.wakes.wake_all();
@@ -142,6 +149,27 @@ impl Driver {
             (true, false) => Round::Busy,
             (false, false) => Round::Quiet,
         }
+    }
+
+    /// Receives a batch from each socket. Returns when, if there was anything; `None` if there is no
+    /// socket that works.
+    fn receive(&mut self, cx: &mut Context<'_>) -> Option<Option<Instant>> {
+        let mut latest = None;
+        for id in self.sockets.ids() {
+            let Some(socket) = self.sockets.get_mut(id) else { continue };
+            let counters = &self.shared.counters;
+            match self.inbound.receive(cx, id, socket, &mut self.core, counters) {
+                Received::Some(now) => latest = Some(now),
+                Received::Nothing => {}
+                Received::Broken(error) => {
+                    tracing::error!(%error, "a socket of an endpoint is broken");
+                    if self.sockets.remove(id) {
+                        return None;
+                    }
+                }
+            }
+        }
+        Some(latest)
     }
 
     /// Does what application tasks have left to do. False if there was nothing.
@@ -172,6 +200,14 @@ impl Driver {
             Ready::Send(_, id) => link.on_send_ready(id, now, connection, scratch),
             Ready::Recv(_, id) => link.on_recv_ready(id, now, connection, scratch),
             Ready::Connection(_) | Ready::Endpoint => link.on_ready(now, connection, scratch),
+        }
+        if matches!(item, Ready::Connection(_)) {
+            for (socket, reply) in link.take_moves() {
+                let begun = Udp::new(socket, self.socket_buffer, self.gso)
+                    .map_err(MoveError::Socket)
+                    .and_then(|udp| begin_move(now, connection, &mut self.sockets, udp));
+                link.on_move_begun(begun, reply);
+            }
         }
     }
 
@@ -233,6 +269,10 @@ impl Driver {
                 Command::Close { code, reason } => {
                     self.core.close_all(now, code.into(), &reason);
                 }
+                Command::Rebind { socket, reply } => {
+                    // Who has asked may have gone.
+                    let _ = reply.send(self.rebind(now, socket));
+                }
                 Command::Release => {
                     self.handles = Handles::Released;
                     for id in self.shared.stop_accepting() {
@@ -244,6 +284,37 @@ impl Driver {
         self.shared.set_connections(self.core.connection_count());
     }
 
+    /// Has all connections that can move to another socket.
+    fn rebind(&mut self, now: Instant, socket: std::net::UdpSocket) -> io::Result<SocketAddr> {
+        let udp = Udp::new(socket, self.socket_buffer, self.gso)?;
+        let local_addr = udp.local_addr();
+        let socket = self.sockets.replace_current(udp);
+        let Some(new) = self.sockets.get(socket) else { return Ok(local_addr) };
+        for link in self.links.iter().flatten() {
+            let Some(connection) = self.core.connection_mut(link.handle) else { continue };
+            let remote = new.udp.reachable(canonical(connection.remote_address()));
+            let Some(remote) = remote else { continue };
+            let ends = PathEnds { socket, local_ip: None, remote };
+            if let Err(error) = connection.migrate(now, ends) {
+                tracing::debug!(%error, %remote, "a connection stays on its old socket");
+            }
+        }
+        Ok(local_addr)
+    }
+
+    /// Closes sockets that no connection uses any more.
+    fn sweep_sockets(&mut self, now: Instant) {
+        if !self.sockets.wants_sweep(now) {
+            return;
+        }
+        let connections =
+            self.links.iter().flatten().filter_map(|link| self.core.connection(link.handle));
+        let mut used: Vec<_> = connections.flat_map(|c| c.sockets()).collect();
+        used.sort_unstable();
+        used.dedup();
+        self.sockets.sweep(&used);
+    }
+
     fn connect(
         &mut self,
         now: Instant,
@@ -251,9 +322,10 @@ impl Driver {
         remote: SocketAddr,
         server_name: &str,
     ) -> Result<ConnectionRef, ConnectError> {
-        let remote = self.udp.reachable(remote).ok_or(BeginError::InvalidRemoteAddress)?;
+        let reached = self.sockets.reach(remote);
+        let (socket, remote) = reached.ok_or(BeginError::InvalidRemoteAddress)?;
         let config = self.observing.client(config);
-        let handle = self.core.connect(now, &config, remote, server_name)?;
+        let handle = self.core.connect_from(now, socket, &config, remote, server_name)?;
         Ok(self.link(handle, Side::Client, config.transport(), remote))
     }
 
@@ -369,6 +441,22 @@ impl Timer {
 /// Hands over a new connection, which closes again if nobody wants it any more.
 fn answer(reply: Reply, made: Result<ConnectionRef, ConnectError>) {
     let _unwanted = reply.send(made);
+}
+
+/// Has `connection` move to a socket that it alone uses.
+fn begin_move(
+    now: Instant,
+    connection: &mut Connection,
+    sockets: &mut Sockets,
+    udp: Udp,
+) -> Result<(), MoveError> {
+    if let Some(error) = connection.close_reason() {
+        return Err(MoveError::ConnectionLost(error.clone()));
+    }
+    let remote = udp.reachable(canonical(connection.remote_address()));
+    let remote = remote.ok_or(MoveError::Unreachable)?;
+    let ends = PathEnds { socket: sockets.lend(udp), local_ip: None, remote };
+    connection.migrate(now, ends).map_err(MoveError::Refused)
 }
 
 /// An IPv4 address is shown as such also on a socket for both.

@@ -6,13 +6,14 @@ use std::time::Instant;
 use quic_core::Transmit;
 use quic_core::endpoint::Endpoint as Core;
 
+use super::sockets::Sockets;
 use crate::stats::Counters;
-use crate::udp::{Sent, Udp};
+use crate::udp::Sent;
 
 /// How many trains are sent before others get their turn.
 const MAX_TRAINS: usize = 16;
 
-/// Sends for one socket.
+/// Sends for all sockets.
 #[derive(Debug, Default)]
 pub(super) struct Outbound {
     buffer: Vec<u8>,
@@ -45,7 +46,7 @@ impl Outbound {
     pub(super) fn send(
         &mut self,
         cx: &mut Context<'_>,
-        udp: &Udp,
+        sockets: &Sockets,
         core: &mut Core,
         counters: &Counters,
     ) -> Flow {
@@ -54,7 +55,7 @@ impl Outbound {
                 Some(train) => train,
                 None => {
                     let now = Instant::now();
-                    let max = udp.max_train(self.segment);
+                    let max = sockets.max_train(self.segment);
                     let Some(transmit) = core.poll_transmit(now, &mut self.buffer, max) else {
                         return Flow::Drained;
                     };
@@ -64,7 +65,7 @@ impl Outbound {
                     Train { transmit, offset: 0 }
                 }
             };
-            if self.send_train(cx, udp, train, counters).is_pending() {
+            if self.send_train(cx, sockets, train, counters).is_pending() {
                 counters.send_blocked.add(1);
                 return Flow::Blocked;
             }
@@ -81,13 +82,18 @@ impl Outbound {
     fn send_train(
         &mut self,
         cx: &mut Context<'_>,
-        udp: &Udp,
+        sockets: &Sockets,
         mut train: Train,
         counters: &Counters,
     ) -> Poll<()> {
         let transmit = &train.transmit;
         while train.offset < transmit.len {
-            match udp.poll_send(cx, transmit, &self.buffer, train.offset) {
+            let Some(socket) = sockets.get(transmit.socket) else {
+                // It is gone, and whatever was to leave by it is lost.
+                counters.send_errors.add(1);
+                return Poll::Ready(());
+            };
+            match socket.udp.poll_send(cx, transmit, &self.buffer, train.offset) {
                 Poll::Pending => {
                     self.pending = Some(train);
                     return Poll::Pending;

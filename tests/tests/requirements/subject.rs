@@ -111,6 +111,7 @@ impl Subject {
             peer_initial_scid: peer.local_cid,
             proof: AddressProof::None,
             retry_source: None,
+            preferred: quic_core::config::PreferredAddresses::default(),
         };
         let setup = setup(&mut rng, role, peer.original_dcid, config);
         let connection = Connection::new(now, setup).expect("valid TLS settings");

@@ -76,6 +76,13 @@ impl TransportConfigBuilder {
         self
     }
 
+    /// Whether a client moves to the address that its server would rather be talked to at, if it
+    /// answers there (RFC 9000 section 9.6). Default true.
+    pub fn follow_preferred_address(mut self, follow: bool) -> Self {
+        self.config.preferred_address = follow;
+        self
+    }
+
     /// Whether the peer may move to another address, which is followed after path validation
     /// (RFC 9000 section 9). If not, the peer is told, and what comes from another address is
     /// dropped: a client behind a NAT that forgets it loses its connection. Default true.
