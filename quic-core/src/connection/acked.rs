@@ -195,15 +195,28 @@ impl Connection {
                 SpaceId::Initial | SpaceId::Handshake => usize::MAX,
                 SpaceId::Data => usize::from(count),
             };
-            let oldest: SmallVec<[SentFrame; 4]> = self
-                .recovery
-                .in_flight(id)
-                .take(repeated)
-                .flat_map(|packet| packet.content.iter().copied())
-                .collect();
-            for frame in oldest {
-                self.on_frame_lost(frame);
-            }
+            self.repeat_oldest(id, repeated);
+        }
+    }
+
+    /// The next packet in `space` is a probe. In the handshake it repeats what the probe before it
+    /// carried, since either may be lost, and the peer can do nothing with a PING alone.
+    pub(super) fn refill_probe(&mut self, id: SpaceId) {
+        let is_empty = self.space(id).is_some_and(|space| !space.crypto.has_pending());
+        if is_empty && id != SpaceId::Data {
+            self.repeat_oldest(id, usize::MAX);
+        }
+    }
+
+    fn repeat_oldest(&mut self, id: SpaceId, packets: usize) {
+        let oldest: SmallVec<[SentFrame; 4]> = self
+            .recovery
+            .in_flight(id)
+            .take(packets)
+            .flat_map(|packet| packet.content.iter().copied())
+            .collect();
+        for frame in oldest {
+            self.on_frame_lost(frame);
         }
     }
 

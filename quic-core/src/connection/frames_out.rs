@@ -50,6 +50,9 @@ impl Connection {
         if !may_send_data && !probing {
             return;
         }
+        if probing {
+            self.refill_probe(id);
+        }
         let before = writer.position();
         self.write_crypto(id, writer, draft);
         if id == SpaceId::Data {
