@@ -11,15 +11,15 @@ interop endpoint --check || exit
 # Routes to the simulator, and the folder for logs.
 /setup.sh
 
-# The simulator listens there once its network is ready. Where there is none by that name, there is
-# nothing to wait for.
+# The simulator listens there once its network is ready. Where nobody has that name, which may be known
+# a little late, there is nothing to wait for.
 if [[ ${ROLE:-} == client ]]; then
-    for _ in 1 2 3 4 5 6; do
-        if getent hosts sim >/dev/null; then
+    while ((SECONDS < 3)); do
+        if timeout 1 getent ahostsv4 sim >/dev/null; then
             /wait-for-it.sh sim:57832 -s -t 30 || exit 1
             break
         fi
-        sleep 0.5
+        sleep 0.2
     done
 fi
 
