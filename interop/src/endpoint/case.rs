@@ -21,6 +21,8 @@ pub(super) enum Case {
     ZeroRtt,
     /// The client changes the keys early in the transfer.
     KeyUpdate,
+    /// The server has a second address, to which the client moves.
+    ConnectionMigration,
     /// The client begins with version 1, the server moves it to version 2.
     Version2,
     /// A version that nobody has, to see which ones the server names.
@@ -29,10 +31,11 @@ pub(super) enum Case {
 
 /// The names under which the runner asks for the cases, and the names of the cases that it runs
 /// under those: they differ in the network, which is not our business.
-const NAMES: [(&str, Case); 25] = [
+const NAMES: [(&str, Case); 26] = [
     ("amplificationlimit", Case::Transfer),
     ("blackhole", Case::Transfer),
     ("chacha20", Case::ChaCha20),
+    ("connectionmigration", Case::ConnectionMigration),
     ("crosstraffic", Case::Transfer),
     ("ecn", Case::Transfer),
     ("goodput", Case::Transfer),
@@ -74,6 +77,7 @@ impl Case {
             | Self::Resumption
             | Self::ZeroRtt
             | Self::KeyUpdate
+            | Self::ConnectionMigration
             | Self::Version2
             | Self::VersionNegotiation => Protocol::Hq,
         }

@@ -42,9 +42,12 @@ async fn carry_out(contract: &Contract) -> Result<(), Failure> {
     let client = Arc::new(Client::new(contract).await?);
     let requests = contract.requests.clone();
     let result = match contract.case {
-        Case::Transfer | Case::Http3 | Case::ChaCha20 | Case::Retry | Case::Version2 => {
-            client.fetch(requests).await
-        }
+        Case::Transfer
+        | Case::Http3
+        | Case::ChaCha20
+        | Case::Retry
+        | Case::ConnectionMigration
+        | Case::Version2 => client.fetch(requests).await,
         Case::KeyUpdate => client.fetch_with_new_keys(requests).await,
         Case::Resumption => client.a_session(requests, Begin::Complete).await,
         Case::ZeroRtt => client.a_session(requests, Begin::Early).await,

@@ -9,6 +9,7 @@ mod client;
 mod contract;
 mod fetch;
 mod hq;
+mod preferred;
 mod probe;
 mod server;
 mod settings;

@@ -9,7 +9,9 @@ use h3_lite::server::{Config, serve_connection, service_fn};
 use quic_tokio::{Connection, Endpoint, Incoming};
 use tokio::task::JoinSet;
 
+use super::case::Case;
 use super::contract::Contract;
+use super::preferred::Preferred;
 use super::{close, hq, say, settings};
 use crate::failure::Failure;
 use crate::interrupts::Interrupts;
@@ -21,7 +23,9 @@ pub(super) async fn run(contract: &Contract) -> Result<(), Failure> {
     let mut interrupts = Interrupts::new()?;
     let site = Arc::new(Site::new(&contract.www, Echo::Off)?);
     let endpoint = bind(contract)?;
-    say(format_args!("listening on {}", endpoint.local_addr()));
+    for address in endpoint.local_addrs() {
+        say(format_args!("listening on {address}"));
+    }
     tokio::select! {
         () = serve(&endpoint, site) => {}
         () = interrupts.next() => {}
@@ -33,9 +37,15 @@ pub(super) async fn run(contract: &Contract) -> Result<(), Failure> {
 /// Listens to both families of addresses, or to IPv4 where there is no IPv6.
 fn bind(contract: &Contract) -> Result<Endpoint, Failure> {
     let port = contract.port;
-    let builder = net::builder()?
-        .server_config(settings::server(contract)?)
-        .endpoint_config(settings::endpoint(contract.case)?);
+    let mut config = settings::server(contract)?;
+    let mut builder = net::builder()?.endpoint_config(settings::endpoint(contract.case)?);
+    if contract.case == Case::ConnectionMigration {
+        let Preferred { socket, addresses } = Preferred::bind()
+            .map_err(|error| Failure::new(format!("cannot listen on a second port: {error}")))?;
+        config = config.with_preferred_addresses(addresses);
+        builder = builder.also_listen_on(socket);
+    }
+    let builder = builder.server_config(config);
     let bind = |address: SocketAddr| builder.clone().bind(address);
     let bound = match bind((Ipv6Addr::UNSPECIFIED, port).into()) {
         Err(error) if error.kind() != io::ErrorKind::AddrInUse => {

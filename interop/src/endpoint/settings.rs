@@ -66,6 +66,7 @@ fn for_case(config: ClientConfig, case: Case) -> Result<ClientConfig, ConfigErro
         | Case::ChaCha20
         | Case::Retry
         | Case::KeyUpdate
+        | Case::ConnectionMigration
         | Case::VersionNegotiation => Ok(config),
     }
 }
