@@ -7,7 +7,8 @@ use quic_core::config::TransportConfig;
 use quic_core::error::ConnectionError;
 use quic_core::stream::Read;
 use quic_core::wire::frame::{
-    Frame, NewConnectionId, PathChallenge, ResetStream, RetireConnectionId, StopSending,
+    Frame, NewConnectionId, PathChallenge, PathResponse, ResetStream, RetireConnectionId,
+    StopSending,
 };
 use quic_core::wire::{
     ConnectionId, Dir, PacketType, ResetToken, SpaceId, StreamId, TransportParameters, Version,
@@ -401,6 +402,38 @@ fn a_packet_that_retires_the_connection_id_of_its_own_path_is_answered_with_the_
     assert_eq!(retired(&mut arena, id), [0, 1, 2]);
     assert!(arena.strays.iter().any(|stray| stray.to == from));
     assert!(arena.is_alive(id));
+}
+
+// req-test 9000-8.2.1-155, 9000-8.2.1-158, 9000-8.2.2-161, 9000-8.2.2-164
+#[test]
+fn a_small_challenge_from_elsewhere_is_answered_there_and_not_amplified() {
+    let mut arena = arena();
+    let id = quiet_client(&mut arena);
+    let mut challenges = std::collections::BTreeSet::new();
+    for port in 1..5 {
+        let challenge = Frame::PathChallenge(PathChallenge { data: [port; 8] });
+        let datagram = arena.peer(id).one_rtt(&encode(&[challenge]));
+        let (from, to) = (([192, 0, 2, 99], u16::from(port)).into(), arena.host.address);
+        let sent = datagram.len();
+        arena.strays.clear();
+        let now = arena.now;
+        arena.host.receive(now, &Datagram { from, to, ecn: None, payload: datagram });
+        arena.pump();
+        let strays: Vec<_> = arena.strays.iter().filter(|stray| stray.to == from).collect();
+        let total: usize = strays.iter().map(|stray| stray.payload.len()).sum();
+        assert!(total > 0 && total <= 3 * sent, "{total} bytes for {sent}");
+        let payload = strays[0].payload.clone();
+        arena.peer(id).receive(now, &payload);
+        let answer = arena.peer(id).received.last().expect("a packet").clone();
+        let frames: Vec<_> = answer.frames().collect();
+        let echo = Frame::PathResponse(PathResponse { data: [port; 8] });
+        assert!(frames.contains(&echo), "{frames:?}");
+        challenges.extend(frames.iter().filter_map(|frame| match frame {
+            Frame::PathChallenge(challenge) => Some(challenge.data),
+            _ => None,
+        }));
+    }
+    assert_eq!(challenges.len(), 4, "each is another one");
 }
 
 // req-test 9000-10.3.1-257, 9000-10.3.1-260, 9000-10.3.1-258

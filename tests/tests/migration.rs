@@ -91,7 +91,7 @@ fn from_elsewhere(pair: &Pair) -> Vec<&Crossing> {
     pair.crossings.iter().filter(|c| c.to_server && c.from == ELSEWHERE.into()).collect()
 }
 
-// req-test 9000-9.1-177, 9000-9.5-193, 9000-9.5-194, 9000-8.2-151, 9000-8.2.1-156, 9000-5.1.2-053
+// req-test 9000-5.1.1-052, 9000-9.1-177, 9000-9.5-193, 9000-9.5-194, 9000-8.2-151, 9000-8.2.1-156, 9000-5.1.2-053
 #[test]
 fn a_client_moves_by_call_and_nobody_can_link_the_paths() {
     let mut pair = downloading(setup(1), MEGABYTE);
@@ -190,6 +190,7 @@ fn a_client_goes_on_where_it_is_if_nobody_answers_on_the_other_path() {
     assert_eq!(pair.client_connection().stats().path_validations_failed, 1);
 }
 
+// req-test 9000-9.5-192
 #[test]
 fn connection_ids_are_rotated_used_up_and_replaced() {
     let mut pair = downloading(setup(6), 100);
@@ -209,7 +210,8 @@ fn connection_ids_are_rotated_used_up_and_replaced() {
 }
 
 // req-test 9000-9.6.1-201, 9000-9.6.1-202, 9000-9.6.2-204, 9000-9.6.2-205, 9000-9.6.2-206
-// req-test 9000-9.6.1-200, 9000-18.2-428, 9000-21.5.3-488
+// req-test 9000-9.6.1-200, 9000-18.2-428, 9000-21.5.3-488, 9000-18.2-429, 9000-9.6.3-215
+// req-test 9000-9.6.3-214
 #[test]
 fn a_client_moves_to_the_preferred_address_with_a_connection_id_of_its_own() {
     let mut pair = preferring(7).build();
@@ -242,6 +244,33 @@ fn a_client_stays_at_the_old_address_if_the_preferred_one_does_not_answer() {
     finish(&mut pair);
     assert_eq!(pair.client_connection().remote_address(), SERVER.into());
     assert_eq!(client_paths(&pair), [PathEvent::MoveFailed { remote: PREFERRED.into() }]);
+}
+
+/// The client is behind a NAT that gives it another address toward the preferred one.
+// req-test 9000-9.6.3-213
+#[test]
+fn a_server_does_not_trust_another_source_address_at_its_preferred_address() {
+    let mut pair = preferring(13).build();
+    pair.server.also = vec![PREFERRED.into()];
+    pair.meddler = Some(Box::new(|to_server, mut datagram| {
+        if to_server && datagram.to == PREFERRED.into() {
+            datagram.from = ELSEWHERE.into();
+        } else if datagram.to == ELSEWHERE.into() {
+            datagram.to = CLIENT.into();
+        }
+        vec![datagram]
+    }));
+    begin_download(&mut pair, MEGABYTE);
+    pair.establish();
+    finish(&mut pair);
+    assert_eq!(pair.server_connection().remote_address(), ELSEWHERE.into());
+    let from: Vec<_> =
+        pair.crossings.iter().filter(|c| !c.to_server && c.from == PREFERRED.into()).collect();
+    let received = pair.crossings.iter().find(|c| c.to == PREFERRED.into()).expect("a probe");
+    let early: usize =
+        from.iter().take_while(|c| c.at < received.at + 44 * MS).map(|c| c.len).sum();
+    assert!(early <= 3 * received.len, "{early} bytes for {}", received.len);
+    assert!(from[0].has(FrameType::PATH_CHALLENGE));
 }
 
 #[test]

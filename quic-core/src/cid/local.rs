@@ -96,7 +96,7 @@ impl LocalIds {
     /// Makes one more connection ID if the peer should have more. The caller routes it and asks
     /// again until there is none.
     // req 9000-5.1.1-042, 9000-5.1.1-044, 9000-5.1.1-045, 9000-5.1.1-046, 9000-5.1.1-048
-    // req 9000-5.1.1-051, 9000-9.5-198
+    // req 9000-5.1.1-051, 9000-9.5-198, 9000-5.1.1-052
     pub fn issue(&mut self, rng: &mut Rng) -> Option<ConnectionId> {
         // Those that the peer was asked to give back make room for their successors.
         let supply = self.ids.iter().filter(|id| id.sequence >= self.retire_prior_to).count();

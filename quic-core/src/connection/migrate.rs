@@ -127,7 +127,7 @@ impl Connection {
 
 impl Connection {
     /// The connection ID that the server keeps for its preferred address is one like any other.
-    // req 9000-18.2-431
+    // req 9000-18.2-431, 9000-9.6.3-216
     pub(super) fn on_preferred_address(
         &mut self,
         params: &TransportParameters,
@@ -164,6 +164,7 @@ impl Connection {
 
     /// The preferred address of the server that this client can reach by the socket in use, in the
     /// form that the socket takes.
+    // req 9000-9.6.3-215
     fn preferred_remote(&self) -> Option<SocketAddr> {
         let preferred = self.handshake.preferred_address()?;
         let remote: SocketAddr = match self.path.remote() {

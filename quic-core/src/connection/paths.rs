@@ -96,6 +96,7 @@ impl Connection {
                 None => return,
             }
         }
+        // req 9000-9.6.3-214
         path.own_validation.begin(now, now + self.validation_period());
         self.add_path(now, path, Purpose::Kept(now + KNOWN_LIFETIME));
     }
@@ -225,6 +226,10 @@ impl Connection {
             self.path.on_challenge_answered(now, answered, give_up_at);
             if answered.full_size {
                 self.others.leave_fallback(self.left_until(now));
+                if self.side == Side::Server {
+                    // req 9000-9.3-182
+                    self.tokens.request();
+                }
                 self.tell_path(now, self.path.id(), PathState::Validated);
             }
             return;
@@ -323,6 +328,8 @@ impl Connection {
         }
         self.tell_path(now, path.id(), state);
         if purpose == Purpose::MoveTo {
+            // Data goes where it has gone all the time.
+            // req 9000-9.6.1-203
             let event = super::PathEvent::MoveFailed { remote: path.remote() };
             self.events.push_back(super::ConnectionEvent::Path(event));
         }

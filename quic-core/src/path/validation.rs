@@ -135,7 +135,7 @@ mod tests {
         validation
     }
 
-    // req-test 9000-8.2.1-154, 9000-9.4-191
+    // req-test 9000-8.2.1-152, 9000-8.2.1-154, 9000-9.4-191
     #[test]
     fn challenges_are_repeated_ever_more_rarely_until_the_end() {
         let start = Instant::now();
