@@ -260,3 +260,20 @@ fn a_change_during_the_handshake_is_not_followed() {
     pair.external = CLIENT.into();
     pair.drive_until(LIMIT, |pair| pair.client.known(handle).confirmed);
 }
+
+/// The probe never arrives, or news of it come when it means nothing any more.
+#[test]
+fn a_search_for_the_path_mtu_goes_on_after_a_change_during_a_probe() {
+    let probe = |c: &Crossing| !c.to_server && c.len == 1452;
+    let mut pair = setup(12, link()).build();
+    let back = Some(HalfPlan::whole(MEGABYTE));
+    let forward = HalfPlan::whole(20);
+    pair.run_plan(&plan(&[StreamPlan { opener: Side::Client, forward, back }]));
+    let old = pair.external;
+    pair.connect();
+    pair.drive_until(LIMIT, |pair| pair.crossings.iter().any(probe));
+    pair.external = other_port(1);
+    finish(&mut pair);
+    assert!(sent_to(&pair, old).iter().any(|c| probe(c)));
+    assert_eq!(pair.server_connection().stats().path.mtu, 1452);
+}

@@ -126,6 +126,13 @@ impl EcnValidator {
         self.fail()
     }
 
+    /// Nobody will tell what became of marks that were sent: a test that waits for them begins anew.
+    pub(super) fn on_marks_forgotten(&mut self) {
+        if let State::Unknown { .. } = self.state {
+            self.state = State::Testing { marked: 0 };
+        }
+    }
+
     pub(super) fn on_pto(&mut self, pto_count: u32) {
         if let State::Testing { marked } = self.state
             && pto_count >= TESTING_PTOS

@@ -150,6 +150,14 @@ impl MtuDiscovery {
         }
     }
 
+    /// Nobody will tell what becomes of the probe in flight: its path is not the one in use. It
+    /// counts neither as an arrival nor as a loss.
+    pub(super) fn on_probe_forgotten(&mut self) {
+        if let Search::InFlight { size, failures } = self.search {
+            self.search = Search::Ready { size, failures };
+        }
+    }
+
     /// A packet of ordinary content arrived.
     pub(super) fn on_acked(&mut self, size: u16) {
         if size > BASE_DATAGRAM_SIZE {

@@ -206,10 +206,13 @@ impl PathRecovery {
     }
 
     /// The same for a path of another generation that is as long and as wide: RTT, window and
-    /// datagram size are kept, and nothing is in flight yet.
+    /// datagram size are kept, and nothing is in flight yet, no probe either.
     #[must_use]
     pub fn continued(&self, generation: u8) -> Self {
-        Self { generation, bytes_in_flight: 0, ..self.clone() }
+        let mut this = Self { generation, bytes_in_flight: 0, ..self.clone() };
+        this.mtu.on_probe_forgotten();
+        this.ecn.on_marks_forgotten();
+        this
     }
 
     /// True if the window has room for one more datagram.
@@ -220,7 +223,16 @@ impl PathRecovery {
     /// A packet of this path was acknowledged or lost while another path was in use: it is no
     /// longer in flight, which is all that it means.
     pub fn forget<C>(&mut self, packet: &SentPacket<C>) {
+        if !self.owns(packet) {
+            return;
+        }
         self.remove_from_flight(packet);
+        if packet.kind == PacketKind::MtuProbe {
+            self.mtu.on_probe_forgotten();
+        }
+        if packet.ect0 {
+            self.ecn.on_marks_forgotten();
+        }
     }
 
     pub(super) fn generation(&self) -> u8 {
