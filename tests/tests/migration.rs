@@ -340,3 +340,14 @@ fn a_stateless_reset_is_recognised_on_the_new_path() {
     pair.drive_until(LIMIT, |pair| pair.client.known(handle).closed.is_some());
     assert_eq!(pair.client.known(handle).closed, Some(ConnectionError::Reset));
 }
+
+#[test]
+fn a_move_that_cannot_begin_leaves_the_one_under_way_alone() {
+    let mut pair = downloading(setup(40), MEGABYTE);
+    pair.drive_for(200 * MS);
+    let results: Vec<_> = (0..20).map(|_| migrate(&mut pair)).collect();
+    assert_eq!(results.first(), Some(&Ok(())));
+    assert_eq!(results.last(), Some(&Err(MigrateError::NoConnectionId)));
+    finish(&mut pair);
+    assert_eq!(client_paths(&pair), [PathEvent::Moved { remote: SERVER.into() }]);
+}

@@ -109,10 +109,10 @@ impl Connection {
     /// Challenges the path between `ends`, to move there if it turns out to work.
     // req 9000-9.5-193, 9000-9.5-194, 9000-9.5-196
     fn begin_move(&mut self, now: Instant, ends: PathEnds) -> Result<(), MigrateError> {
+        let spare = self.remote_ids.use_spare().ok_or(MigrateError::NoConnectionId)?;
         if let Some(given_up) = self.others.take(Purpose::MoveTo) {
             self.drop_path(given_up);
         }
-        let spare = self.remote_ids.use_spare().ok_or(MigrateError::NoConnectionId)?;
         let mut path = self.new_path(now, ends);
         path.remote_id = Some(spare);
         // A client sends where it wants to: nobody has tricked it into this.

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::recv::Opened;
 use super::{Connection, RouteChange};
+use crate::error::{ConnectionError, TransportError, Violation};
 use crate::observe::{Event, PathState};
 use crate::path::{DatagramMeta, OtherPath, Path, PathEnds, Purpose, generation};
 use crate::recovery::{INITIAL_RTT, PathRecovery, RttEstimator};
@@ -131,7 +132,8 @@ impl Connection {
 
     /// The newest packet so far came this way, and not only to probe: the peer is there now.
     // req 9000-9.3-179, 9000-9.3-180
-    pub(super) fn on_peer_moved(&mut self, now: Instant, datagram: &DatagramMeta) {
+    pub(super) fn on_peer_moved(&mut self, now: Instant, packet: &Opened<'_>) {
+        let datagram = &packet.from;
         if self.side == Side::Client || self.path.carries(datagram) {
             return;
         }
@@ -146,6 +148,7 @@ impl Connection {
         }
         let left = self.path.id();
         self.move_to_path(now, index);
+        self.local_ids.note_used(packet.dcid);
         // Whoever copies packets from elsewhere loses against the next packet from the real peer,
         // which this makes it send.
         // req 9000-9.3.3-186
@@ -158,14 +161,7 @@ impl Connection {
     /// Sends over the other path at `index` from now on.
     pub(super) fn move_to_path(&mut self, now: Instant, index: usize) {
         let OtherPath { path: mut new, .. } = self.others.remove(index);
-        if let Some(sequence) = new.remote_id.take() {
-            let before = self.remote_ids.active();
-            let shared = self.remote_ids.active_sequence();
-            self.path.remote_id = Some(shared);
-            self.others.pin_remote_id(shared);
-            self.remote_ids.activate(sequence);
-            self.tell_remote_id(now, before);
-        }
+        self.use_remote_id_of(now, &mut new);
         if !new.is_address_validated() {
             // req 9000-9-173
             new.own_validation.begin(now, now + self.validation_period());
@@ -192,6 +188,19 @@ impl Connection {
         let evicted = self.others.add(old, purpose);
         debug_assert!(evicted.is_none(), "the one that was taken out has left room");
         self.on_path_changed(now);
+    }
+
+    /// Takes the connection ID of `path` into use, which is about to become the path in use. Those
+    /// that share the present one keep it.
+    // req 9000-9.5-194
+    fn use_remote_id_of(&mut self, now: Instant, path: &mut Path) {
+        let Some(sequence) = path.remote_id.take() else { return };
+        let before = self.remote_ids.active();
+        let shared = self.remote_ids.active_sequence();
+        self.path.remote_id = Some(shared);
+        self.others.pin_remote_id(shared);
+        self.remote_ids.activate(sequence);
+        self.tell_remote_id(now, before);
     }
 
     fn on_path_changed(&mut self, now: Instant) {
@@ -301,18 +310,20 @@ impl Connection {
         }
     }
 
-    /// Nobody answers where the peer seemed to be: back to where it was last known to be.
-    // req 9000-9.3.2-183, 9000-9.3.2-184
+    /// Nobody answers where the peer seemed to be: back to where it was last known to be. That is
+    /// forgotten only if the peer has taken back the connection ID that belongs to it.
+    // req 9000-9.3.2-183, 9000-9.3.2-184, 9000-9-174
     fn on_active_path_failed(&mut self, now: Instant) {
         self.observers.stats.path_validations_failed += 1;
         self.tell_path(now, self.path.id(), PathState::Failed);
-        let Some(mut back) = self.others.take(Purpose::Fallback) else { return };
-        if let Some(sequence) = back.remote_id.take() {
-            let before = self.remote_ids.active();
-            self.path.remote_id = Some(self.remote_ids.active_sequence());
-            self.remote_ids.activate(sequence);
-            self.tell_remote_id(now, before);
-        }
+        let Some(mut back) = self.others.take(Purpose::Fallback) else {
+            if !self.path.is_address_validated() {
+                let nowhere = TransportError::new(Violation::NoViablePath);
+                self.abandon(now, ConnectionError::Transport(nowhere));
+            }
+            return;
+        };
+        self.use_remote_id_of(now, &mut back);
         let failed = std::mem::replace(&mut self.path, back);
         self.drop_path(failed);
         self.on_path_changed(now);

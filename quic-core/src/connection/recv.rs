@@ -335,7 +335,7 @@ impl Connection {
                     space.on_packet_processed(now, number, done.ack_eliciting, ecn);
                 }
                 if is_newest && !done.probing {
-                    self.on_peer_moved(now, &opened.from);
+                    self.on_peer_moved(now, opened);
                 }
             }
             Err(error) => self.close_with_error(now, error),
