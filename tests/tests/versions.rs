@@ -245,6 +245,7 @@ fn a_forged_negotiation_with_other_connection_ids_is_ignored() {
     assert_eq!(drops(&mut pair, Discard::ConnectionIdMismatch), 1);
 }
 
+// req-test 8999-7-005
 #[test]
 fn a_forged_negotiation_that_brings_about_another_version_is_detected() {
     // The server has both versions: a genuine packet would never have named one of them only.

@@ -267,3 +267,15 @@ fn a_train_is_never_longer_than_what_the_kernel_takes_at_once() {
     }
     assert!((50_000..=65_507).contains(&largest), "{largest}");
 }
+
+// req-test 9000-19.7-444
+#[test]
+fn a_client_gives_no_tokens() {
+    let mut two = Two::new();
+    two.run(20);
+    two.client.give_token(Bytes::from_static(b"token"));
+    assert!(!two.client.has_data_frames());
+    let server = two.server.as_mut().unwrap();
+    server.give_token(Bytes::from_static(b"token"));
+    assert!(server.has_data_frames());
+}

@@ -5,6 +5,7 @@ use bytes::Bytes;
 use super::Connection;
 use crate::cid::Delivery;
 use crate::config::MAX_TOKEN_LEN;
+use crate::wire::Side;
 use crate::wire::frame::NewToken;
 
 /// Tokens that a server gives on one connection.
@@ -89,9 +90,12 @@ impl Connection {
     }
 
     /// Gives the client a token for a later connection, which it gets in a NEW_TOKEN frame. Beyond
-    /// 16 on one connection they are dropped.
+    /// 16 on one connection they are dropped. A client has none to give.
+    // req 9000-19.7-444
     pub fn give_token(&mut self, token: Bytes) {
-        self.tokens.push(token);
+        if self.side == Side::Server {
+            self.tokens.push(token);
+        }
     }
 
     /// The next token that the server gave for a later connection.

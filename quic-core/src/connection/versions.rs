@@ -205,6 +205,7 @@ impl Versions {
         }
     }
 
+    // req 8999-7-005
     fn check_server(&self, server: &VersionInformation) -> Result<(), Violation> {
         if !self.ours.contains(&server.chosen) {
             return Err(Violation::VersionNotOffered);
