@@ -35,6 +35,15 @@ pub(crate) struct Implementation {
     pub(crate) name: String,
     pub(crate) version: String,
     program: Program,
+    faults: Vec<Fault>,
+}
+
+/// A case that an implementation is known to fail at times, through no fault of its peer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Fault {
+    role: String,
+    case: String,
+    reason: String,
 }
 
 /// What is started.
@@ -76,7 +85,15 @@ impl Implementation {
             name,
             version: version(&folder.join("version")),
             program: Program::Adapter(run),
+            faults: faults(&std::fs::read_to_string(folder.join("faults")).unwrap_or_default()),
         })
+    }
+
+    /// Why this implementation may fail a case, if that is known.
+    pub(crate) fn known_fault(&self, role: Role, case: &str) -> Option<&str> {
+        let role = role.to_string();
+        let fault = self.faults.iter().find(|fault| fault.role == role && fault.case == case);
+        fault.map(|fault| fault.reason.as_str())
     }
 
     /// The same implementation from a container image that `interop/containers` has built.
@@ -149,7 +166,8 @@ impl Implementation {
     /// One that cannot be started.
     pub(crate) fn named(name: &str) -> Self {
         let program = Program::Adapter(PathBuf::new());
-        Self { name: name.into(), version: "1".into(), program }
+        let faults = faults(&format!("# of {name}\n\nserver handshake it {name}s\n"));
+        Self { name: name.into(), version: "1".into(), program, faults }
     }
 }
 
@@ -165,6 +183,17 @@ fn in_namespace(room: &Namespace, mounts: &[(PathBuf, &str)]) -> AsyncCommand {
     }
     command.arg("--");
     command
+}
+
+/// Reads lines of "role case reason".
+fn faults(text: &str) -> Vec<Fault> {
+    let lines = text.lines().filter(|line| !line.starts_with('#'));
+    let fault = |line: &str| {
+        let (role, rest) = line.split_once(' ')?;
+        let (case, reason) = rest.split_once(' ')?;
+        Some(Fault { role: role.into(), case: case.into(), reason: reason.into() })
+    };
+    lines.filter_map(fault).collect()
 }
 
 fn version(script: &Path) -> String {

@@ -84,6 +84,10 @@ pub(crate) fn reasons(results: &Results) -> String {
             let Cell { mark, detail, .. } = cell;
             let word = mark.word();
             let _ = writeln!(text, "{client} → {server}, {case}: {word}: {detail}");
+            let fault = results.known_fault(*position).filter(|_| *mark == Mark::Failed);
+            if let Some(fault) = fault {
+                let _ = writeln!(text, "    known fault of {fault}");
+            }
         }
     }
     text
@@ -265,7 +269,11 @@ mod tests {
         let reasons = reasons(&mixed());
         assert_eq!(
             reasons.lines().collect::<Vec<_>>(),
-            ["ours → other, handshake: failed: <why>", "other → ours, goodput: unsupported: <why>"]
+            [
+                "ours → other, handshake: failed: <why>",
+                "    known fault of other as server: it others",
+                "other → ours, goodput: unsupported: <why>"
+            ]
         );
     }
 

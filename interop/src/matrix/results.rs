@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::SystemTime;
 
-use super::implementation::{Implementation, OURS};
+use super::implementation::{Implementation, OURS, Role};
 use crate::cases::{Case, Success, Verdict};
 
 /// What became of a test case between a client and a server.
@@ -117,6 +117,20 @@ impl Results {
         (name(&self.clients, client), name(&self.servers, server), case)
     }
 
+    /// What is known about an implementation that makes a cell fail at times, except ours.
+    pub(crate) fn known_fault(&self, position: Position) -> Option<String> {
+        let (client, server, case) = position;
+        let case = self.cases.get(case)?;
+        let sides =
+            [(Role::Client, self.clients.get(client)?), (Role::Server, self.servers.get(server)?)];
+        let mut others =
+            sides.into_iter().filter(|(_, implementation)| implementation.name != OURS);
+        others.find_map(|(role, implementation)| {
+            let reason = implementation.known_fault(role, case.name)?;
+            Some(format!("{} as {role}: {reason}", implementation.name))
+        })
+    }
+
     /// The rule of the runner for a case that fails with everybody: whoever has no success in it,
     /// of several peers, is taken not to have it. Ours is held to it all the same.
     pub(crate) fn forgive(&mut self) {
@@ -205,6 +219,15 @@ pub(crate) mod tests {
         assert_eq!(mark((1, 1, 0)), Mark::Unsupported);
         assert_eq!(mark((0, 0, 1)), Mark::Failed);
         assert_eq!(mark((0, 1, 1)), Mark::Failed);
+    }
+
+    #[test]
+    fn faults_are_those_of_the_side_that_has_them_and_never_ours() {
+        let results = results(|_| Mark::Failed);
+        let known = "other as server: it others";
+        assert_eq!(results.known_fault((0, 1, 0)).as_deref(), Some(known));
+        assert_eq!(results.known_fault((1, 0, 0)), None);
+        assert_eq!(results.known_fault((0, 1, 1)), None, "another case");
     }
 
     #[test]
