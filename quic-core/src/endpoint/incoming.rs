@@ -9,8 +9,11 @@ use crate::wire::{ConnectionId, Version};
 
 /// A client gives up, or tries again, when nobody has decided about it for so long.
 const LIFETIME: Duration = Duration::from_secs(10);
-/// The first flight of a client is one to three datagrams, and may come twice.
-const MAX_DATAGRAMS_EACH: usize = 8;
+/// The first flight of a client is one to three datagrams, with early data as many as its initial
+/// congestion window holds: small ones, if it sends small requests as they come.
+const MAX_DATAGRAMS_EACH: usize = 64;
+/// An initial congestion window (RFC 9002 section 7.2), and a first packet that comes twice.
+const MAX_BYTES_EACH: usize = 16 * 1024;
 
 /// Names a connection that waits to be accepted, refused or ignored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -113,6 +116,7 @@ impl IncomingQueue {
         let Some(incoming) = self.waiting.get_mut(&id) else { return false };
         if incoming.meta.remote != meta.remote
             || incoming.datagrams.len() >= MAX_DATAGRAMS_EACH
+            || incoming.buffered() + datagram.len() > MAX_BYTES_EACH
             || self.bytes + datagram.len() > self.max_bytes
         {
             return false;
@@ -182,8 +186,8 @@ mod tests {
         let now = Instant::now();
         let mut queue = IncomingQueue::new(3, 10_000);
         let first = insert(&mut queue, now);
-        let kept = (0..100).filter(|_| queue.push(first, meta(1), &[0; 1000])).count();
-        assert_eq!(kept, MAX_DATAGRAMS_EACH - 1);
+        assert!((0..7).all(|_| queue.push(first, meta(1), &[0; 1000])));
+        assert!(!queue.push(first, meta(1), &[0; 2000]), "more than all may hold together");
         assert_eq!(queue.buffered(), 8200);
         assert!(!queue.is_full(1200));
         insert(&mut queue, now);
@@ -194,6 +198,18 @@ mod tests {
         insert(&mut queue, now);
         insert(&mut queue, now);
         assert!(queue.is_full(0), "too many");
+    }
+
+    #[test]
+    fn each_client_may_send_early_data_as_much_as_its_initial_window_holds() {
+        let now = Instant::now();
+        let mut queue = IncomingQueue::new(3, 1 << 20);
+        let first = insert(&mut queue, now);
+        let kept = (0..1000).filter(|_| queue.push(first, meta(1), &[0; 300])).count();
+        assert_eq!(kept, (MAX_BYTES_EACH - 1200) / 300);
+        let second = insert(&mut queue, now);
+        let kept = (0..1000).filter(|_| queue.push(second, meta(1), &[0; 40])).count();
+        assert_eq!(kept, MAX_DATAGRAMS_EACH - 1);
     }
 
     #[test]
