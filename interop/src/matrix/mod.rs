@@ -5,8 +5,8 @@
 //!
 //! * [`implementation`] is who can be an endpoint; [`process`] is one at work.
 //! * [`folder`], [`certificates`] and [`mount_points`] are what endpoints find.
-//! * [`run`] is one run, with [`cross_traffic`] beside it where the case says so.
-//! * [`results`] is what was found, [`report`] how it is shown, and [`schedule`] what is run when.
+//! * [`mod@run`] is one run, with [`cross_traffic`] beside it where the case says so.
+//! * [`results`] is what was found, [`report`] how it is shown, and [`mod@schedule`] what is run when.
 
 mod certificates;
 mod cross_traffic;

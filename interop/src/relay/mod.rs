@@ -10,7 +10,7 @@
 //! * [`scenario`] reads the simulator's way to name a network.
 //! * [`record`] writes captures and a log.
 //! * [`carrier`] is both together.
-//! * [`namespace`], [`carry`], [`timer`] and [`run`] bring the model to life.
+//! * [`namespace`], [`carry`], [`timer`] and [`mod@run`] bring the model to life.
 //! * [`proxy`] does so over UDP sockets ([`port`]), for those who may not make namespaces.
 
 mod carrier;
