@@ -223,3 +223,60 @@ async fn tasks_that_go_on_opening_streams_meet_a_rejection_at_any_moment() {
     })
     .await;
 }
+
+/// A stream that is opened when the rejection is in the socket's buffer, and nobody has looked yet.
+#[tokio::test]
+async fn a_stream_opened_while_the_rejection_waits_to_be_read_leaves_the_numbers_of_streams_alike()
+{
+    within_limits(async {
+        let early = Early::new();
+        early.visit().await;
+        let (config, (tell, told)) = (takes_early(&early.identity), std::sync::mpsc::channel());
+        // A thread of its own, so that it answers while this one does not look.
+        let server = std::thread::spawn(move || {
+            let runtime =
+                tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async {
+                let other = Endpoint::server(config, LOCALHOST).unwrap();
+                tell.send(other.local_addr()).unwrap();
+                let incoming = other.accept().await.unwrap();
+                let accept = tokio::spawn(incoming.accept_early());
+                while other.stats().datagrams_sent == 0 {
+                    tokio::task::yield_now().await;
+                }
+                tell.send(other.local_addr()).unwrap();
+                let connection = accept.await.unwrap().unwrap();
+                echo(&connection).await;
+                connection.closed().await;
+            });
+        });
+        let addr = told.recv().unwrap();
+        let connection = early.client.connect_early(addr, "localhost").await.unwrap();
+        assert_eq!(connection.early_data(), EarlyData::Offered);
+        told.recv().unwrap();
+        // So many that the runtime looks at the socket before it comes to the last of them, and to the
+        // driver: all of them are in its hands together with the rejection.
+        let tasks: Vec<_> = (0..90)
+            .map(|_| {
+                let connection = connection.clone();
+                tokio::spawn(async move {
+                    if connection.early_data() == EarlyData::Rejected {
+                        // The driver came first this time.
+                        return Err(ReadError::EarlyDataRejected);
+                    }
+                    let (_send, mut recv) = connection.open_bi().await.unwrap();
+                    recv.read_chunk().await
+                })
+            })
+            .collect();
+        for task in tasks {
+            assert_eq!(task.await.unwrap(), Err(ReadError::EarlyDataRejected));
+        }
+        assert!(!connection.early_data_accepted().await.unwrap());
+        assert_eq!(ask(&connection, b"again").await.unwrap(), b"again"[..]);
+        connection.close(code(0), b"");
+        early.client.wait_idle().await;
+        server.join().unwrap();
+    })
+    .await;
+}

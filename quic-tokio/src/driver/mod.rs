@@ -131,6 +131,8 @@ impl Driver {
     fn round(&mut self, cx: &mut Context<'_>) -> Round {
         let Some(received) = self.receive(cx) else { return Round::Over };
         let (now, mut busy) = (received.unwrap_or_else(Instant::now), received.is_some());
+        // What was received first: the application's streams may be void, and counted anew.
+        busy |= self.take_events();
         busy |= self.take_ready(now);
         if self.core.next_deadline().is_some_and(|deadline| deadline <= now) {
             self.core.handle_timeout(now);
