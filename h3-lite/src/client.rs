@@ -180,11 +180,13 @@ impl Client {
         let shared = &self.handle.shared;
         match shared.quic.early_data() {
             EarlyData::Offered if self.handle.config.early.allows(method) => Ok(true),
-            EarlyData::Offered => {
+            // Accepted is said before the handshake is complete: until then the keys are those of
+            // early data.
+            EarlyData::Offered | EarlyData::Accepted => {
                 shared.handshake().await.map_err(RequestError::NotSent)?;
                 Ok(false)
             }
-            EarlyData::None | EarlyData::Accepted | EarlyData::Rejected => Ok(false),
+            EarlyData::None | EarlyData::Rejected => Ok(false),
         }
     }
 

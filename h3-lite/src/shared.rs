@@ -51,7 +51,7 @@ impl Shared {
         if !decided.map_err(|error| self.error(error))? {
             self.proto().early_data_rejected();
         }
-        Ok(())
+        self.quic.handshake_complete().await.map_err(|error| self.error(error))
     }
 
     /// Closes the connection because of what the peer did; the first fault counts.
