@@ -181,11 +181,15 @@ async fn an_unreachable_peer_does_not_end_a_connection() {
         running.abort();
         let _ = running.await;
         drop(relay);
+        let before = client.stats().await.probe_timeouts;
         let asked = tokio::spawn({
             let client = client.clone();
             async move { ask(&client, &noise(100_000)).await }
         });
-        tokio::time::sleep(Duration::from_millis(300)).await;
+        // Nobody has received a window of packets, nor the probes that followed.
+        while client.stats().await.probe_timeouts < before + 2 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
         assert!(client.close_reason().is_none() && connection.close_reason().is_none());
         let relay = Arc::new(tokio::net::UdpSocket::bind(at).await.unwrap());
         tokio::spawn(forward(relay, to));
